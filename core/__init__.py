@@ -1,0 +1,1 @@
+"""Keystead's cloud-neutral core. Layers and rules: docs/design.md."""

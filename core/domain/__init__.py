@@ -1,0 +1,1 @@
+"""Formats, values and rules. No I/O, no clock, no environment."""

@@ -1,0 +1,81 @@
+"""Key-encryption keys by name, and keys wrapped by them: plain values, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from core.errors import InvalidRequest
+
+KEY_BYTES = 32
+ProviderName = Literal["local", "aws_kms", "azure_key_vault"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kek:
+    """Names one key-encryption key, as stored in a branch key row's ``kms-arn``.
+
+    Attributes:
+        locator: A KMS key ARN, a versioned Key Vault key identifier, or ``local:<name>``.
+    """
+
+    locator: str
+
+    @property
+    def provider(self) -> ProviderName:
+        """Which provider reaches it, told by the locator's form.
+
+        Raises:
+            InvalidRequest: The locator has none of the known forms.
+        """
+        if self.locator.startswith("local:"):
+            return "local"
+        if self.locator.startswith("arn:"):
+            return "aws_kms"
+        if self.locator.startswith("https://"):
+            return "azure_key_vault"
+        raise InvalidRequest("a key must be named by an ARN, a Key Vault key identifier or local:<name>")
+
+    def __str__(self) -> str:
+        return self.locator
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedKey:
+    """A key wrapped by a KEK.
+
+    Attributes:
+        kek: The KEK, with its version where the provider has versions.
+        ciphertext: What the provider's wrap gave.
+    """
+
+    kek: Kek
+    ciphertext: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class UnwrappedKey:
+    """What an unwrap gave.
+
+    Attributes:
+        key: The plain key bytes.
+        server_time: The KMS's own wall clock at the answer, in seconds since the epoch, or None if it told none.
+    """
+
+    key: bytes = field(repr=False)
+    server_time: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KekDescription:
+    """What a provider can tell of a KEK without using it.
+
+    Attributes:
+        kek: The KEK.
+        enabled: Whether it may be used now.
+        detail: The provider's own word for the state.
+    """
+
+    kek: Kek
+    enabled: bool
+    detail: str

@@ -1,0 +1,158 @@
+"""A tenant's record: the one document that the state gate reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from core.domain.states import State, check_transition
+from core.errors import Conflict, InvalidRequest, StoreCorrupt
+
+TENANT_ID = re.compile(r"^[a-z0-9][a-z0-9-]{0,62}\Z")
+RECORD = "tenant"
+"""Name of the document that holds a `TenantRecord`."""
+SYSTEM = "_system"
+"""Partition of the service's own documents; no tenant id can equal it."""
+MAX_DISPLAY_NAME = 200
+
+
+def check_tenant_id(text: str) -> str:
+    """Give a tenant id back if it is well formed.
+
+    Raises:
+        InvalidRequest: It does not match ``^[a-z0-9][a-z0-9-]{0,62}$``.
+    """
+    if not TENANT_ID.match(text):
+        raise InvalidRequest(
+            "a tenant id is 1 to 63 lower-case letters, digits and hyphens, and does not start with a hyphen"
+        )
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPolicy:
+    """What a tenant may tune. Seconds unless named; limits and meaning in DESIGN 5.
+
+    Attributes:
+        lease: How long a cached branch key serves after its unwrap was asked for; 0 caches nothing.
+        outage_grace: How long it serves if renewal meets silence.
+        rotation_days: Age at which a new branch key version is made.
+    """
+
+    lease: float = 60
+    outage_grace: float = 900
+    rotation_days: int = 90
+
+    def check(self) -> None:
+        """Refuse values out of range.
+
+        Raises:
+            InvalidRequest: A value is out of its range.
+        """
+        if not (0 <= self.lease <= 3600 and 0 <= self.outage_grace <= 86400 and 1 <= self.rotation_days <= 365):
+            raise InvalidRequest("lease is 0-3600 s, outage grace 0-86400 s, rotation 1-365 days")
+
+
+@dataclass(frozen=True, slots=True)
+class TenantRecord:
+    """Everything a request must know of a tenant before it starts.
+
+    Attributes:
+        tenant_id: Immutable, never reused.
+        display_name: For people; may be empty.
+        state: State of its key.
+        cause: Why it is in that state; empty for ``platform`` and ``active``.
+        since: UTC time of the last change of state, ISO 8601.
+        created: UTC time of creation, ISO 8601.
+        kek: Locator of the KEK in force.
+        moving_from: Locator of the former KEK while rows are being rewrapped, or None.
+        configuration_revision: Counts configurations of the key from 1; fences row writes.
+        branch_key_id: The primary branch key's id.
+        sequence_floor: Lowest sequence an ACTIVE row may have; 0 until the branch key was first written.
+        policy: The tenant's knobs.
+        deleted: Tombstone: the id is spent.
+    """
+
+    tenant_id: str
+    branch_key_id: str
+    kek: str
+    since: str
+    created: str
+    display_name: str = ""
+    state: State = State.PLATFORM
+    cause: str = ""
+    moving_from: str | None = None
+    configuration_revision: int = 1
+    sequence_floor: int = 0
+    policy: KeyPolicy = KeyPolicy()
+    deleted: bool = False
+
+    @property
+    def keks(self) -> frozenset[str]:
+        """Locators of the KEKs whose rows may be opened."""
+        return frozenset({self.kek} if self.moving_from is None else {self.kek, self.moving_from})
+
+    def with_floor(self, sequence: int) -> TenantRecord:
+        """The same record with the floor raised to a sequence that was seen."""
+        return replace(self, sequence_floor=max(self.sequence_floor, sequence))
+
+    def to_body(self) -> dict[str, Any]:
+        """JSON form for a `TenantStore`."""
+        return {
+            "tenant_id": self.tenant_id,
+            "branch_key_id": self.branch_key_id,
+            "kek": self.kek,
+            "since": self.since,
+            "created": self.created,
+            "display_name": self.display_name,
+            "state": self.state.value,
+            "cause": self.cause,
+            "moving_from": self.moving_from,
+            "configuration_revision": self.configuration_revision,
+            "sequence_floor": self.sequence_floor,
+            "policy": {
+                "lease": self.policy.lease,
+                "outage_grace": self.policy.outage_grace,
+                "rotation_days": self.policy.rotation_days,
+            },
+            "deleted": self.deleted,
+        }
+
+    @classmethod
+    def from_body(cls, body: Mapping[str, Any]) -> TenantRecord:
+        """Read a stored document.
+
+        Raises:
+            StoreCorrupt: It is not a tenant record.
+        """
+        try:
+            return cls(
+                **{**body, "state": State(body["state"]), "policy": KeyPolicy(**body["policy"])},
+            )
+        except (KeyError, TypeError, ValueError):
+            raise StoreCorrupt("a stored tenant record cannot be read") from None
+
+
+def check_rewrite(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """What every `TenantStore` checks before it replaces a tenant record.
+
+    Args:
+        old: The stored body.
+        new: The body to put in its place.
+
+    Raises:
+        Conflict: A transition not in the state table, a changed identity, a counter going back, or a spent id.
+        StoreCorrupt: One of the two is not a tenant record.
+    """
+    before, after = TenantRecord.from_body(old), TenantRecord.from_body(new)
+    check_transition(before.state, after.state)
+    if before.deleted:
+        raise Conflict("this tenant id is spent")
+    if (before.tenant_id, before.created) != (after.tenant_id, after.created):
+        raise Conflict("a tenant's identity cannot change")
+    if after.configuration_revision < before.configuration_revision:
+        raise Conflict("a tenant's configuration revision cannot go back")
+    if after.branch_key_id == before.branch_key_id and after.sequence_floor < before.sequence_floor:
+        raise Conflict("a tenant's sequence floor cannot go back")

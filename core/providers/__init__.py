@@ -1,0 +1,1 @@
+"""Leaves that reach key management systems, signers, event sinks and the clock."""

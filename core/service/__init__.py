@@ -1,0 +1,1 @@
+"""What Keystead does, over ports only."""

@@ -1,0 +1,1 @@
+"""Leaves that keep branch key rows, tenant documents and audit chains."""
