@@ -1,0 +1,222 @@
+"""The composition root: the only module that knows every leaf."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from core.domain.kek import Kek, ProviderName
+from core.domain.message import DEFAULT_FRAME_LENGTH
+from core.domain.tenants import KeyPolicy
+from core.errors import InvalidRequest
+from core.ports import AuditLog, Clock, Events, KeyProvider, KeyStore, Signer, TenantStore
+from core.service.access import AccessGate
+from core.service.alarms import Alarms
+from core.service.audit import AuditTrail
+from core.service.branch_key_writer import BranchKeyWriter
+from core.service.branch_keys import BranchKeys
+from core.service.encryption import CacheLimits, EncryptionService
+from core.service.handed_out_keys import HandedOutKeys
+from core.service.keystead import Keystead, Parts
+from core.service.providers import Providers
+from core.service.refusals import Refusals
+from core.service.rotation import RotationService
+from core.service.row_macs import RowMacs
+from core.service.state_gate import StateGate
+from core.service.status import StatusService
+from core.service.tenants import Tenants
+from core.service.timekeeper import Timekeeper
+
+PLATFORM_KEK = "platform"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """How a deployment is put together. Seconds unless named.
+
+    Attributes:
+        data_dir: Where the embedded default keeps its keys and store; needed for ``sqlite``.
+        store: ``sqlite`` or ``memory``; the latter forgets everything when the process ends.
+        table_name: Logical name of the branch key store. Part of every wrap: chosen once, never changed.
+        state_age: How long a tenant's state counts without another look.
+        store_silence: How long the last state counts if the store does not answer.
+        policy: Knobs a new tenant starts with.
+        frame_length: Bytes of plaintext per frame of new messages.
+        cache: Limits of the data key caches.
+        max_tenants: Most tenants whose state is kept in memory.
+        max_branch_keys: Most unwrapped branch keys kept in memory.
+    """
+
+    data_dir: Path | None = None
+    store: Literal["sqlite", "memory"] = "sqlite"
+    table_name: str = "keystead-branch-keys"
+    state_age: float = 10
+    store_silence: float = 30
+    policy: KeyPolicy = field(default_factory=KeyPolicy)
+    frame_length: int = DEFAULT_FRAME_LENGTH
+    cache: CacheLimits = field(default_factory=CacheLimits)
+    max_tenants: int = 10_000
+    max_branch_keys: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Leaves:
+    """The leaves a deployment stands on.
+
+    Attributes:
+        clock: Reads the clocks.
+        key_store: Holds branch key rows.
+        tenant_store: Holds tenants' documents.
+        audit_log: Holds audit chains.
+        signer: Signs statements.
+        events: Takes events.
+        providers: Key providers by name.
+        platform_kek: The platform's own KEK.
+        closers: Called in order when the application closes.
+    """
+
+    clock: Clock
+    key_store: KeyStore
+    tenant_store: TenantStore
+    audit_log: AuditLog
+    signer: Signer
+    events: Events
+    providers: Mapping[ProviderName, KeyProvider]
+    platform_kek: Kek
+    closers: tuple[Callable[[], None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """Everything that was put together; hosts use `keystead`, tools the rest."""
+
+    config: Config
+    leaves: Leaves
+    keystead: Keystead
+    encryption: EncryptionService
+    branch_keys: BranchKeys
+    tenants: Tenants
+    rotation: RotationService
+    audit: AuditTrail
+    gate: StateGate
+    refusals: Refusals
+
+    def close(self) -> None:
+        """Write out what is pending and let go of the leaves."""
+        self.refusals.flush()
+        for close in self.leaves.closers:
+            close()
+
+
+def build(config: Config) -> Application:
+    """Put the embedded default together, creating its keys on first use. Safe for several processes at once.
+
+    Raises:
+        InvalidRequest: The configuration is contradictory.
+        KeysteadError: The data directory cannot be used; the message says why.
+    """
+    return assemble(config, local_leaves(config))
+
+
+def local_leaves(config: Config) -> Leaves:
+    """The leaves of the embedded default.
+
+    Raises:
+        As `build`.
+    """
+    # Leaves are imported here so that a deployment loads only its own.
+    from core.providers.event_log import EventLog
+    from core.providers.local import LocalKeyProvider
+    from core.providers.local_kms import LocalKms
+    from core.providers.local_signer import LocalSigner
+    from core.providers.system_clock import SystemClock
+
+    if config.data_dir is None:
+        raise InvalidRequest("the embedded default needs a data directory")
+    clock = SystemClock()
+    kek_dir = config.data_dir / "keks"
+    platform_kek = LocalKms(kek_dir).ensure(PLATFORM_KEK)
+    signer = LocalSigner(config.data_dir / "signing")
+    events = EventLog(clock)
+    providers: dict[ProviderName, KeyProvider] = {"local": LocalKeyProvider(kek_dir)}
+    if config.store == "memory":
+        from core.stores.memory import MemoryAuditLog, MemoryKeyStore, MemoryTenantStore
+
+        return Leaves(
+            clock, MemoryKeyStore(), MemoryTenantStore(), MemoryAuditLog(), signer, events, providers, platform_kek
+        )
+    from core.stores.sqlite import SqliteAuditLog, SqliteDatabase, SqliteKeyStore, SqliteTenantStore
+
+    database = SqliteDatabase(config.data_dir / "keystead.db")
+    return Leaves(
+        clock,
+        SqliteKeyStore(database),
+        SqliteTenantStore(database),
+        SqliteAuditLog(database),
+        signer,
+        events,
+        providers,
+        platform_kek,
+        closers=(database.close,),
+    )
+
+
+def assemble(config: Config, leaves: Leaves) -> Application:
+    """Put the service together over given leaves.
+
+    Raises:
+        InvalidRequest: The configuration is out of range.
+    """
+    config.policy.check()
+    if not 0 < config.state_age <= config.store_silence:
+        raise InvalidRequest("state_age must be above 0 and not above store_silence")
+    timekeeper = Timekeeper(leaves.clock, lambda reason: _distrust_clock(reason, gate, leaves.events))
+    gate = StateGate(
+        leaves.tenant_store,
+        timekeeper.now,
+        state_age=config.state_age,
+        store_silence=config.store_silence,
+        limit=config.max_tenants,
+    )
+    providers = Providers(leaves.providers, leaves.platform_kek)
+    macs = RowMacs(leaves.tenant_store, providers, config.table_name)
+    writer = BranchKeyWriter(leaves.key_store, providers, macs, timekeeper.now, config.table_name)
+    tenants = Tenants(leaves.tenant_store, writer, providers, timekeeper, config.policy)
+    branch_keys = BranchKeys(
+        store=leaves.key_store,
+        writer=writer,
+        providers=providers,
+        macs=macs,
+        gate=gate,
+        timekeeper=timekeeper,
+        alarms=Alarms(leaves.events, timekeeper.now),
+        raise_floor=tenants.raise_floor,
+        table_name=config.table_name,
+        limit=config.max_branch_keys,
+    )
+    encryption = EncryptionService(gate, branch_keys, timekeeper, limits=config.cache, frame_length=config.frame_length)
+    rotation = RotationService(gate, branch_keys, writer, tenants)
+    audit = AuditTrail(leaves.audit_log, leaves.tenant_store, leaves.signer, timekeeper.now)
+    refusals = Refusals(audit, timekeeper.now)
+    parts = Parts(
+        gate=AccessGate(audit, refusals),
+        tenants=tenants,
+        encryption=encryption,
+        handed_out=HandedOutKeys(gate, branch_keys, encryption, timekeeper),
+        rotation=rotation,
+        status=StatusService(tenants, rotation, leaves.key_store, providers, timekeeper, state_age=config.state_age),
+        audit=audit,
+        signer=leaves.signer,
+        tenant_store=leaves.tenant_store,
+        audit_log=leaves.audit_log,
+    )
+    return Application(
+        config, leaves, Keystead(parts), encryption, branch_keys, tenants, rotation, audit, gate, refusals
+    )
+
+
+def _distrust_clock(reason: str, gate: StateGate, events: Events) -> None:
+    gate.purge_all()
+    events.emit(f"keystead.alarm.{reason}", "_system", {"action": "every cached key was purged"})

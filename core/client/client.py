@@ -1,0 +1,201 @@
+"""The HTTP API as typed calls."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlencode
+
+from core.client import values
+from core.client.problems import UnexpectedAnswer
+from core.client.transport import MAX_BODY, Transport
+from core.client.values import DataKeyGrant, Fields, KeyStatus, Rotation, Tenant
+from core.domain.context import check_caller_context
+from core.domain.tenants import check_tenant_id
+from core.errors import PayloadTooLarge
+
+if TYPE_CHECKING:
+    import httpx
+
+JSON, BINARY = "application/json", "application/octet-stream"
+CONTEXT_HEADER, FOREIGN_HEADER = "Keystead-Context", "Keystead-Foreign"
+
+
+class KeysteadClient:
+    """Calls a Keystead service with one token; safe to share between threads, and a context manager.
+
+    Every method raises only `KeysteadError`: the class the service named, `ServiceUnreachable` where it did not
+    answer, `UnexpectedAnswer` where something else did. Calls are repeated only where the error is retryable and
+    repeating does no harm.
+
+    Args:
+        url: The service's address. ``https``, or ``http`` to a loopback address.
+        token: Bearer token. Never shown in reprs, errors or logs.
+        timeout: Seconds without progress after which an exchange is given up.
+        retries: How often a call is repeated at most.
+        max_wait: The longest time to wait before a repetition, in seconds.
+        ca_file: PEM file of the authorities to trust instead of the system's.
+        sleep: Waits for a number of seconds.
+        http: What carries the requests instead of the network.
+
+    Raises:
+        InvalidRequest: The URL is not such an address.
+        Unauthenticated: The token cannot be one.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        timeout: float = 30.0,
+        retries: int = 2,
+        max_wait: float = 10.0,
+        ca_file: Path | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        http: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._transport = Transport(
+            url, token, timeout=timeout, retries=retries, max_wait=max_wait, ca_file=ca_file, sleep=sleep, http=http
+        )
+
+    def __repr__(self) -> str:
+        return f"KeysteadClient({self._transport.url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def create_tenant(self, tenant_id: str, *, display_name: str = "") -> Tenant:
+        """Create a tenant, or show it if it exists.
+
+        Args:
+            tenant_id: Matches ``^[a-z0-9][a-z0-9-]{0,62}$``.
+            display_name: For people.
+        """
+        body = {"display_name": display_name} if display_name else {}
+        return values.tenant(self._json("PUT", _tenant(tenant_id), body))
+
+    def list_tenants(self) -> Iterator[Tenant]:
+        """Every tenant, in order of id, fetched page by page as they are read."""
+        after = ""
+        while True:
+            page = self._json("GET", "/v1/tenants?" + urlencode({"after": after} if after else {}))
+            yield from (tenants := page.items("tenants", values.tenant))
+            following = page.optional("next", str)
+            if following is None:
+                return
+            if not tenants or following <= after:
+                raise UnexpectedAnswer("the list of tenants does not move forward")
+            after = following
+
+    def show_tenant(self, tenant_id: str) -> Tenant:
+        """One tenant."""
+        return values.tenant(self._json("GET", _tenant(tenant_id)))
+
+    def key_status(self, tenant_id: str) -> KeyStatus:
+        """Status of a tenant's key."""
+        return values.key_status(self._json("GET", _tenant(tenant_id) + "/key"))
+
+    def rotate(self, tenant_id: str) -> Rotation:
+        """Make a new ACTIVE version of a tenant's branch key. Repeated only if the request was never sent."""
+        return values.rotation(self._json("POST", _tenant(tenant_id) + "/key/rotate", {}, idempotent=False))
+
+    def encrypt(self, tenant_id: str, plaintext: bytes, context: Mapping[str, str]) -> bytes:
+        """Encrypt a value in the service.
+
+        Args:
+            tenant_id: The tenant that owns it.
+            plaintext: At most 4 MiB; `core.client.files` takes any length.
+            context: The caller's pairs; decrypting needs the same.
+
+        Returns:
+            The message.
+        """
+        return self._raw(_tenant(tenant_id) + "/encrypt", plaintext, context)
+
+    def decrypt(self, tenant_id: str, message: bytes, context: Mapping[str, str], *, foreign: bool = False) -> bytes:
+        """Decrypt a message in the service.
+
+        Args:
+            tenant_id: The tenant that owns it.
+            message: At most 4 MiB.
+            context: Exactly the pairs given when encrypting.
+            foreign: Accept messages that other writers of the format made.
+
+        Returns:
+            The plaintext.
+        """
+        return self._raw(_tenant(tenant_id) + "/decrypt", message, context, foreign=foreign)
+
+    def new_data_key(self, tenant_id: str, context: Mapping[str, str]) -> DataKeyGrant:
+        """Have a fresh data key handed out.
+
+        Args:
+            tenant_id: The tenant whose data it will protect.
+            context: The caller's pairs; the grant's context holds ours too.
+        """
+        check_caller_context(context)
+        # Each one handed out is counted in the tenant's receipts, so none is asked for twice.
+        return values.data_key_grant(
+            self._json("POST", _tenant(tenant_id) + "/data-keys", {"context": dict(context)}, idempotent=False)
+        )
+
+    def open_data_key(self, tenant_id: str, encrypted_data_key: bytes, context: Mapping[str, str]) -> bytes:
+        """Have a handed-out data key opened.
+
+        Args:
+            tenant_id: The tenant it was handed out for.
+            encrypted_data_key: As in the grant, or as it stands in a message header.
+            context: The grant's whole context, or only the caller's pairs.
+
+        Returns:
+            32 bytes.
+        """
+        body = {"encrypted_data_key": base64.b64encode(encrypted_data_key).decode(), "context": dict(context)}
+        return self._json("POST", _tenant(tenant_id) + "/data-keys/decrypt", body).data("data_key", size=32)
+
+    def _json(
+        self, method: str, path: str, body: Mapping[str, object] | None = None, *, idempotent: bool = True
+    ) -> Fields:
+        headers = {"Accept": JSON}
+        content = None
+        if body is not None:
+            headers["Content-Type"] = JSON
+            content = json.dumps(body).encode()
+        answer = self._transport.call(method, path, body=content, headers=headers, idempotent=idempotent)
+        if answer.media_type != JSON:
+            raise UnexpectedAnswer("the answer is not JSON")
+        return Fields.parse(answer.body)
+
+    def _raw(self, path: str, data: bytes, context: Mapping[str, str], *, foreign: bool = False) -> bytes:
+        check_caller_context(context)
+        if len(data) > MAX_BODY:
+            raise PayloadTooLarge(
+                f"the service takes at most {MAX_BODY} bytes at a time",
+                hint="encrypt files with a data key ('keystead encrypt', core.client.files): any length",
+            )
+        headers = {"Accept": BINARY, "Content-Type": BINARY}
+        if context:
+            headers[CONTEXT_HEADER] = base64.b64encode(json.dumps(dict(context)).encode()).decode()
+        if foreign:
+            headers[FOREIGN_HEADER] = "true"
+        answer = self._transport.call("POST", path, body=data, headers=headers, idempotent=True)
+        if answer.media_type != BINARY:
+            raise UnexpectedAnswer(f"the answer is not {BINARY}")
+        return answer.body
+
+
+def _tenant(tenant_id: str) -> str:
+    # The pattern leaves nothing that would need quoting in a path.
+    return f"/v1/tenants/{check_tenant_id(tenant_id)}"

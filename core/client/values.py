@@ -1,0 +1,217 @@
+"""What the service's answers hold, as typed values. Members this client does not know are ignored."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from core.client.problems import UnexpectedAnswer
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A tenant as the service shows it: id, name for people, state of its key, and when it was made (UTC, ISO 8601)."""
+
+    tenant_id: str
+    display_name: str
+    state: str
+    created: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStatus:
+    """Status of a tenant's key.
+
+    Attributes:
+        tenant_id: The tenant.
+        state: State of its key.
+        cause: Why, or "".
+        since: UTC time of the last change of state, ISO 8601.
+        wording: The state in one sentence.
+        remedy: What ends it, or "".
+        provider: ``local``, ``aws_kms`` or ``azure_key_vault``.
+        kek: The KEK's locator.
+        platform_key: Whether that is the platform's own KEK.
+        branch_key_id: The branch key new data is encrypted under.
+        active_version: UUID of its ACTIVE version.
+        active_sequence: Number of that version, from 1.
+        active_created: When it was made, UTC.
+        versions: How many versions are readable.
+        rotation_due: When the next version is due, UTC, ISO 8601.
+        bounds: Published worst cases in seconds: ``kms_answers``, ``kms_silent``, ``kill_switch``.
+        warnings: Sentences; empty if all is well.
+    """
+
+    tenant_id: str
+    state: str
+    cause: str
+    since: str
+    wording: str
+    remedy: str
+    provider: str
+    kek: str
+    platform_key: bool
+    branch_key_id: str
+    active_version: str
+    active_sequence: int
+    active_created: str
+    versions: int
+    rotation_due: str
+    bounds: Mapping[str, float]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """A new ACTIVE version of a branch key: its UUID, its number, and when it was made (UTC)."""
+
+    tenant_id: str
+    branch_key_id: str
+    version: str
+    sequence: int
+    created: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataKeyGrant:
+    """A data key handed out: 32 plain bytes, the same key wrapped, and the whole context it is bound to."""
+
+    data_key: bytes = field(repr=False)
+    encrypted_data_key: bytes
+    context: Mapping[str, str]
+
+
+class Fields:
+    """Reads the members of a JSON object that an answer must have.
+
+    Args:
+        document: The parsed JSON.
+
+    Raises:
+        UnexpectedAnswer: It is not an object; from the methods: the member is missing or has another type.
+    """
+
+    def __init__(self, document: object) -> None:
+        if not isinstance(document, dict):
+            raise UnexpectedAnswer("the answer is not a JSON object")
+        self._document: Mapping[str, Any] = document
+
+    @classmethod
+    def parse(cls, body: bytes) -> Fields:
+        """Read a JSON body."""
+        try:
+            return cls(json.loads(body))
+        except ValueError:
+            raise UnexpectedAnswer("the answer is not JSON") from None
+
+    def get(self, name: str, kind: type[T]) -> T:
+        """A member of a type; whole numbers count as floats, booleans never as numbers."""
+        value = self._document.get(name)
+        if kind is float and isinstance(value, int):
+            value = value if isinstance(value, bool) else float(value)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise UnexpectedAnswer(f"the answer has no member {name!r} of the right type")
+        return value
+
+    def optional(self, name: str, kind: type[T]) -> T | None:
+        """A member of a type, or None where it is missing or null."""
+        return None if self._document.get(name) is None else self.get(name, kind)
+
+    def data(self, name: str, *, size: int | None = None) -> bytes:
+        """A member that is base64, of a size in bytes if one is given."""
+        try:
+            value = base64.b64decode(self.get(name, str), validate=True)
+        except (binascii.Error, ValueError):
+            raise UnexpectedAnswer(f"the answer's member {name!r} is not base64") from None
+        if size is not None and len(value) != size:
+            raise UnexpectedAnswer(f"the answer's member {name!r} has not {size} bytes")
+        return value
+
+    def pairs(self, name: str, kind: type[T]) -> dict[str, T]:
+        """A member that is an object whose members all have one type."""
+        inner = Fields(self.get(name, dict))
+        return {key: inner.get(key, kind) for key in inner._document}
+
+    def items(self, name: str, read: Callable[[Fields], T]) -> tuple[T, ...]:
+        """A member that is a list of objects."""
+        return tuple(read(Fields(item)) for item in self.get(name, list))
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A member that is a list of texts."""
+        items = self.get(name, list)
+        if not all(isinstance(item, str) for item in items):
+            raise UnexpectedAnswer(f"the answer's member {name!r} is not a list of texts")
+        return tuple(items)
+
+
+def tenant(fields: Fields) -> Tenant:
+    """Read a tenant.
+
+    Raises:
+        UnexpectedAnswer: A member is missing.
+    """
+    return Tenant(*(fields.get(name, str) for name in ("tenant_id", "display_name", "state", "created")))
+
+
+def rotation(fields: Fields) -> Rotation:
+    """Read a rotation's result.
+
+    Raises:
+        UnexpectedAnswer: A member is missing.
+    """
+    return Rotation(
+        fields.get("tenant_id", str),
+        fields.get("branch_key_id", str),
+        fields.get("version", str),
+        fields.get("sequence", int),
+        fields.get("created", str),
+    )
+
+
+_STATUS_TEXTS = (
+    "tenant_id",
+    "state",
+    "cause",
+    "since",
+    "wording",
+    "remedy",
+    "provider",
+    "kek",
+    "branch_key_id",
+    "active_version",
+    "active_created",
+    "rotation_due",
+)
+
+
+def key_status(fields: Fields) -> KeyStatus:
+    """Read the status of a key.
+
+    Raises:
+        UnexpectedAnswer: A member is missing.
+    """
+    return KeyStatus(
+        **{name: fields.get(name, str) for name in _STATUS_TEXTS},
+        platform_key=fields.get("platform_key", bool),
+        active_sequence=fields.get("active_sequence", int),
+        versions=fields.get("versions", int),
+        bounds=fields.pairs("bounds", float),
+        warnings=fields.texts("warnings"),
+    )
+
+
+def data_key_grant(fields: Fields) -> DataKeyGrant:
+    """Read a handed-out data key.
+
+    Raises:
+        UnexpectedAnswer: A member is missing or malformed.
+    """
+    return DataKeyGrant(
+        fields.data("data_key", size=32), fields.data("encrypted_data_key"), fields.pairs("context", str)
+    )

@@ -1,0 +1,220 @@
+"""Messages as whole buffers: encrypt and decrypt with a data key at hand.
+
+An AWS Encryption SDK message, format version 2, suite 0x0478: header (`message_header`), header tag, frames (`frames`).
+Nothing is returned unless the commitment, the header tag and every frame hold and nothing follows the final frame.
+"""
+
+from __future__ import annotations
+
+import os
+from hmac import compare_digest
+from io import BytesIO
+from struct import pack
+from typing import NoReturn
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from core.domain import frames, message_keys
+from core.domain.encrypted_data_key import EncryptedDataKey
+from core.domain.message_header import PREFIX, SECTION_START, TAG_BYTES, section_bytes
+from core.errors import InvalidRequest, MessageInvalid
+
+DEFAULT_FRAME_LENGTH = 64 * 1024
+_OWN_EDK_SECTION = 2 + 2 + 17 + 2 + 36 + 2 + 92 + 1 + 4
+"""Bytes from the EDK count to the frame length in a header of ours, whose branch key ids are UUIDs."""
+_FINAL_FIRST = frames.ENDFRAME + pack(">I", 1) + frames.frame_iv(1)
+_FINAL_FIRST_AAD = frames.FINAL_AAD + pack(">I", 1)
+_FIRST_IV = frames.frame_iv(1)
+_HEADER_IV = frames.HEADER_IV
+_VIEW_FROM = 8 * 1024
+"""Bytes from which a view is cheaper than a copy."""
+
+
+class DataKey:
+    """A data key with the header section that all messages under it share.
+
+    Args:
+        key: 32 bytes.
+        edk: The same key, wrapped.
+        context: Canonical bytes of the message context.
+        frame_length: Bytes of plaintext per frame.
+        section: The header section if it is already at hand, as it is when reading.
+    """
+
+    __slots__ = ("edk", "frame_length", "prepared", "section")
+
+    def __init__(
+        self,
+        key: bytes,
+        edk: EncryptedDataKey,
+        context: bytes,
+        *,
+        frame_length: int = DEFAULT_FRAME_LENGTH,
+        section: bytes | None = None,
+    ) -> None:
+        self.prepared = message_keys.prepare(key)
+        self.edk = edk
+        self.frame_length = frame_length
+        self.section = section_bytes(context, edk, frame_length) if section is None else section
+
+    def __repr__(self) -> str:
+        return f"<DataKey of branch key {self.edk.branch_key_id}>"
+
+
+def encrypt(key: DataKey, plaintext: bytes) -> bytes:
+    """Encrypt a value into a message.
+
+    Args:
+        key: The data key; the message carries its EDK and context.
+        plaintext: Any length the frames can number.
+
+    Raises:
+        InvalidRequest: The plaintext needs more frames than a message can have.
+    """
+    message_id = os.urandom(32)
+    encryption_key, commitment = message_keys.derive(message_id, key.prepared)
+    head = PREFIX + message_id + key.section + commitment
+    gcm = AESGCM(encryption_key)
+    length = len(plaintext)
+    if length > key.frame_length:
+        return _encrypt_frames(gcm, message_id, head, key.frame_length, plaintext)
+    return b"".join(
+        (
+            head,
+            gcm.encrypt(_HEADER_IV, b"", head),
+            _FINAL_FIRST,
+            pack(">I", length),
+            gcm.encrypt(_FIRST_IV, plaintext, message_id + _FINAL_FIRST_AAD + pack(">Q", length)),
+        )
+    )
+
+
+def _encrypt_frames(gcm: AESGCM, message_id: bytes, head: bytes, frame_length: int, plaintext: bytes) -> bytes:
+    length = len(plaintext)
+    regular = (length - 1) // frame_length
+    if regular >= frames.MAX_FRAMES:
+        raise InvalidRequest("the plaintext is longer than a message can be", hint="use a larger frame length")
+    prefix = head + gcm.encrypt(_HEADER_IV, b"", head)
+    source, out = memoryview(plaintext), _sized_buffer(len(prefix) + length + regular * 32 + frames.FINAL_OVERHEAD)
+    view = out.getbuffer()
+    position = len(prefix)
+    view[:position] = prefix
+    aad = message_id + frames.FRAME_AAD
+    for number in range(1, regular + 1):
+        iv = frames.frame_iv(number)
+        start = (number - 1) * frame_length
+        body = position + 16
+        end = body + frame_length + TAG_BYTES
+        view[position:body] = pack(">I", number) + iv
+        gcm.encrypt_into(
+            iv, source[start : start + frame_length], aad + pack(">IQ", number, frame_length), view[body:end]
+        )
+        position = end
+    number = regular + 1
+    iv, rest = frames.frame_iv(number), length - regular * frame_length
+    body = position + frames.FINAL_PREFIX
+    view[position:body] = frames.ENDFRAME + pack(">I", number) + iv + pack(">I", rest)
+    gcm.encrypt_into(iv, source[length - rest :], frames.final_aad(message_id, number, rest), view[body:])
+    view.release()
+    return out.getvalue()
+
+
+def _sized_buffer(size: int) -> BytesIO:
+    # BytesIO hands its buffer out as bytes without a copy; a bytearray would be copied once more.
+    out = BytesIO()
+    out.seek(size - 1)
+    out.write(b"\0")
+    return out
+
+
+def own_section(message: bytes) -> bytes:
+    """The header section of a message, if it is one of ours: the key under which a cache knows its data key.
+
+    Of any other message some bytes or none; they match no cached section.
+    """
+    end = SECTION_START + 2 + int.from_bytes(message[SECTION_START : SECTION_START + 2]) + _OWN_EDK_SECTION
+    return message[SECTION_START:end]
+
+
+def decrypt(key: DataKey, message: bytes) -> bytes:
+    """Decrypt a whole message of our own making.
+
+    Args:
+        key: The data key; its ``section`` stands in the message after the message id.
+        message: The message.
+
+    Raises:
+        MessageInvalid: Anything about the message does not hold.
+    """
+    section_end = SECTION_START + len(key.section)
+    head_end = section_end + message_keys.COMMITMENT_BYTES
+    body = head_end + TAG_BYTES
+    message_id = message[3:SECTION_START]
+    encryption_key, commitment = message_keys.derive(message_id, key.prepared)
+    if message[:3] != PREFIX or not compare_digest(commitment, message[section_end:head_end]):
+        raise MessageInvalid("the message does not commit to its data key")
+    gcm = AESGCM(encryption_key)
+    try:
+        gcm.decrypt(_HEADER_IV, message[head_end:body], message[:head_end])
+    except InvalidTag:
+        raise MessageInvalid("the message header is damaged") from None
+    if message[body : body + 20] != _FINAL_FIRST:
+        return _decrypt_frames(gcm, message_id, key.frame_length, memoryview(message)[body:])
+    start = body + frames.FINAL_PREFIX
+    length = len(message) - start - TAG_BYTES
+    if not 0 <= length <= key.frame_length or message[body + 20 : start] != length.to_bytes(4):
+        _refuse_length()
+    try:
+        return gcm.decrypt(
+            _FIRST_IV,
+            message[start:] if length < _VIEW_FROM else memoryview(message)[start:],
+            message_id + _FINAL_FIRST_AAD + pack(">Q", length),
+        )
+    except InvalidTag:
+        raise MessageInvalid("frame 1 of the message is damaged") from None
+
+
+def _refuse_length() -> NoReturn:
+    raise MessageInvalid("the message is cut short, or has bytes after its end")
+
+
+def _decrypt_frames(gcm: AESGCM, message_id: bytes, frame_length: int, body: memoryview) -> bytes:
+    # A message of several frames has one valid length split: full regular frames, then a final frame that is not empty.
+    step = frame_length + frames.REGULAR_OVERHEAD
+    regular, final = divmod(len(body) - frames.FINAL_OVERHEAD - 1, step)
+    last = final + 1
+    if regular < 1 or last > frame_length:
+        _refuse_length()
+    out = _sized_buffer(regular * frame_length + last)
+    view = out.getbuffer()
+    aad = message_id + frames.FRAME_AAD
+    number = 0
+    try:
+        for number in range(1, regular + 1):
+            at = (number - 1) * step
+            iv = frames.frame_iv(number)
+            if body[at : at + 16] != pack(">I", number) + iv:
+                raise MessageInvalid(f"frame {number} of the message is not where it should be")
+            start = (number - 1) * frame_length
+            gcm.decrypt_into(
+                iv,
+                body[at + 16 : at + step],
+                aad + pack(">IQ", number, frame_length),
+                view[start : start + frame_length],
+            )
+        at, number = regular * step, regular + 1
+        iv = frames.frame_iv(number)
+        if body[at : at + frames.FINAL_PREFIX] != frames.ENDFRAME + pack(">I", number) + iv + pack(">I", last):
+            raise MessageInvalid("the message's final frame is not where it should be")
+        gcm.decrypt_into(
+            iv,
+            body[at + frames.FINAL_PREFIX :],
+            frames.final_aad(message_id, number, last),
+            view[regular * frame_length :],
+        )
+    except InvalidTag:
+        raise MessageInvalid(f"frame {number} of the message is damaged") from None
+    finally:
+        view.release()
+    return out.getvalue()

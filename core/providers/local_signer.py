@@ -1,0 +1,161 @@
+"""Signs with an Ed25519 key in a file of this machine; retired keys stay in the key set so old signatures verify.
+
+``signing-keys.json`` is ``{"format": "keystead-signing-keys-1", "active": {"d": ..., "x": ...}, "retired": [{"x": ...},
+...]}``, newest retired key first, values in base64url (RFC 8037). A retired key's private half is not kept.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from core.errors import InternalError, Silence
+from core.providers._private_files import Directory, make_directory, opened, silences
+
+FILE = "signing-keys.json"
+_FORMAT = "keystead-signing-keys-1"
+_KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """The active private key, and every public key, the active one first; 32 raw bytes each."""
+
+    private: bytes = field(repr=False)
+    public: tuple[bytes, ...]
+
+
+class LocalSigner:
+    """`core.ports.Signer` with EdDSA (RFC 8037). Safe to use from many threads and processes.
+
+    The file is read at every call: a key rotated by another process is used at once.
+
+    Args:
+        directory: Where the key file is, 0700; both are made where they are missing.
+
+    Raises:
+        Silence: The directory or the file cannot be used, is damaged, or could be reached by others.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        with silences():
+            make_directory(directory)
+            with opened(directory, exclusive=True) as open_directory:
+                try:
+                    _load(open_directory)
+                except FileNotFoundError:
+                    open_directory.create(FILE, _encode(_generate(())))
+
+    def sign(self, payload: Mapping[str, Any]) -> str:
+        """See `core.ports.Signer.sign`.
+
+        Raises:
+            Silence: The key file cannot be used.
+            InternalError: The payload is not a JSON object.
+        """
+        try:
+            body = json.dumps(dict(payload), separators=(",", ":"), allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError):
+            raise InternalError("a payload to be signed is not a JSON object") from None
+        keys = self._read()
+        header = json.dumps({"alg": "EdDSA", "kid": thumbprint(keys.public[0])}, separators=(",", ":")).encode()
+        signed = f"{_base64url(header)}.{_base64url(body)}"
+        signature = Ed25519PrivateKey.from_private_bytes(keys.private).sign(signed.encode())
+        return f"{signed}.{_base64url(signature)}"
+
+    def jwks(self) -> Mapping[str, Any]:
+        """See `core.ports.Signer.jwks`. The active key comes first, then retired ones, newest first.
+
+        Raises:
+            Silence: The key file cannot be used.
+        """
+        return {"keys": [_jwk(public) for public in self._read().public]}
+
+    def rotate(self) -> str:
+        """Sign with a new key from now on; the old one's private half is destroyed, its public half kept.
+
+        Returns:
+            The new key's ``kid``.
+
+        Raises:
+            Silence: The key file cannot be used.
+        """
+        with silences(), opened(self._directory, exclusive=True) as directory:
+            keys = _generate(_load(directory).public)
+            directory.replace(FILE, _encode(keys))
+            # A writer that was killed may have left a copy of the old private key.
+            directory.sweep(FILE)
+        return thumbprint(keys.public[0])
+
+    def _read(self) -> _Keys:
+        with silences(), opened(self._directory) as directory:
+            return _load(directory)
+
+
+def thumbprint(public: bytes) -> str:
+    """The ``kid`` of an Ed25519 public key: its JWK thumbprint (RFC 7638, RFC 8037 appendix A.3).
+
+    Args:
+        public: 32 raw bytes.
+    """
+    members = {"crv": "Ed25519", "kty": "OKP", "x": _base64url(public)}
+    return _base64url(sha256(json.dumps(members, separators=(",", ":"), sort_keys=True).encode()).digest())
+
+
+def _jwk(public: bytes) -> dict[str, str]:
+    return {
+        "kty": "OKP",
+        "crv": "Ed25519",
+        "x": _base64url(public),
+        "kid": thumbprint(public),
+        "use": "sig",
+        "alg": "EdDSA",
+    }
+
+
+def _generate(retired: tuple[bytes, ...]) -> _Keys:
+    private = Ed25519PrivateKey.generate()
+    return _Keys(private.private_bytes_raw(), (private.public_key().public_bytes_raw(), *retired))
+
+
+def _encode(keys: _Keys) -> bytes:
+    active, *retired = (_base64url(public) for public in keys.public)
+    body = {
+        "format": _FORMAT,
+        "active": {"d": _base64url(keys.private), "x": active},
+        "retired": [{"x": public} for public in retired],
+    }
+    return json.dumps(body).encode()
+
+
+def _load(directory: Directory) -> _Keys:
+    data = directory.read(FILE)
+    try:
+        body = json.loads(data)
+        private = _raw_key(body["active"]["d"])
+        public = tuple(_raw_key(key["x"]) for key in [body["active"], *body["retired"]])
+        derived = Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+        if body["format"] == _FORMAT and public[0] == derived:
+            return _Keys(private, public)
+    except (KeyError, TypeError, ValueError, RecursionError):
+        pass
+    raise Silence("the signing key's file is damaged", hint=f"restore {FILE} from a backup")
+
+
+def _base64url(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _raw_key(text: str) -> bytes:
+    raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if len(raw) != _KEY_BYTES:
+        raise ValueError("not an Ed25519 key")
+    return raw

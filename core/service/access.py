@@ -1,0 +1,183 @@
+"""The one gate: authorise, act, record (DESIGN 7, 8).
+
+Every public operation of `core.service.keystead` runs inside `AccessGate.enter`. Control-plane acts and refusals go to
+the audit chain; data-plane use and reads are one structured log line each.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+from core.domain.tenants import SYSTEM
+from core.errors import AccessDenied, InternalError, KeysteadError, ProviderSignal
+from core.service.audit import AuditTrail
+from core.service.refusals import Refusals
+
+usage = logging.getLogger("keystead.usage")
+
+
+class Permission(StrEnum):
+    """What a token's scope may grant."""
+
+    PLATFORM_OPERATE = "platform:operate"
+    KEY_READ = "key:read"
+    KEY_MANAGE = "key:manage"
+    KEY_SUSPEND = "key:suspend"
+    KEY_SHRED = "key:shred"
+    AUDIT_READ = "audit:read"
+    STORE_ACK = "store:ack"
+    DATA_ENCRYPT = "data:encrypt"
+    DATA_DECRYPT = "data:decrypt"
+    DATA_KEYS = "data:keys"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls.
+
+    Attributes:
+        subject: The token's subject.
+        issuer: Who vouches for it.
+        tenant_id: The tenant the token acts for, or None for the platform's own.
+        scopes: Permissions granted.
+        request_id: Joins log lines of one request.
+        reason: Reason code that replaces the operation's own, such as ``SUPPORT``.
+    """
+
+    subject: str
+    issuer: str
+    tenant_id: str | None
+    scopes: frozenset[str]
+    request_id: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One public operation.
+
+    Attributes:
+        name: As logged and audited.
+        permission: What the caller needs on its own tenant; PLATFORM_OPERATE spans tenants.
+        kind: ``control`` is audited; ``data`` and ``read`` are log lines.
+        reason: Reason code.
+        operator_too: Whether PLATFORM_OPERATE grants it as well.
+    """
+
+    name: str
+    permission: Permission
+    kind: Literal["control", "data", "read"]
+    reason: str
+    operator_too: bool = False
+
+
+class Op:
+    """The operations."""
+
+    TENANT_CREATE = Operation("tenant.create", Permission.PLATFORM_OPERATE, "control", "SUPPORT")
+    TENANT_LIST = Operation("tenant.list", Permission.PLATFORM_OPERATE, "read", "SUPPORT")
+    TENANT_SHOW = Operation("tenant.show", Permission.KEY_READ, "read", "CUSTOMER_READ", operator_too=True)
+    KEY_STATUS = Operation("key.status", Permission.KEY_READ, "read", "CUSTOMER_READ")
+    KEY_ROTATE = Operation("key.rotate", Permission.KEY_MANAGE, "control", "ROTATION")
+    ENCRYPT = Operation("data.encrypt", Permission.DATA_ENCRYPT, "data", "CUSTOMER_WRITE")
+    DECRYPT = Operation("data.decrypt", Permission.DATA_DECRYPT, "data", "CUSTOMER_READ")
+    DATA_KEY_GRANT = Operation("data_key.grant", Permission.DATA_KEYS, "data", "CUSTOMER_WRITE")
+    DATA_KEY_OPEN = Operation("data_key.open", Permission.DATA_KEYS, "data", "CUSTOMER_READ")
+    AUDIT_READ = Operation("audit.read", Permission.AUDIT_READ, "read", "CUSTOMER_READ")
+    AUDIT_CHECKPOINTS = Operation("audit.checkpoints", Permission.AUDIT_READ, "read", "CUSTOMER_READ")
+
+
+class AccessGate:
+    """Lets callers in and records what they did.
+
+    Args:
+        audit: The chains.
+        refusals: Records refusals, floods folded.
+    """
+
+    def __init__(self, audit: AuditTrail, refusals: Refusals) -> None:
+        self._audit = audit
+        self._refusals = refusals
+
+    @contextmanager
+    def enter(self, caller: Caller, operation: Operation, tenant_id: str | None) -> Iterator[dict[str, Any]]:
+        """Authorise, run the body, record the outcome; exactly one record, whatever happens.
+
+        Args:
+            caller: Who calls.
+            operation: What it wants.
+            tenant_id: Whose; None where the operation spans tenants.
+
+        Yields:
+            Facts to record with the outcome; the body may add to them, never a secret.
+
+        Raises:
+            AccessDenied: Not authorised. Nothing was looked up.
+            KeysteadError: Whatever the body raised; signals of providers become InternalError.
+            StoreUnavailable: A control-plane act was done but could not be audited.
+        """
+        if not _allowed(caller, operation, tenant_id):
+            self._refusals.record(caller.subject, caller.tenant_id, operation.name, caller.request_id)
+            raise AccessDenied(
+                "the token does not allow this",
+                hint=f"it takes a token of this tenant with the scope {operation.permission}",
+            )
+        facts: dict[str, Any] = {}
+        try:
+            yield facts
+        except ProviderSignal as signal:
+            self._record(caller, operation, tenant_id, "internal", facts)
+            raise InternalError("a key provider's signal was not handled") from signal
+        except KeysteadError as error:
+            self._record(caller, operation, tenant_id, error.code, facts)
+            raise
+        except BaseException:
+            self._record(caller, operation, tenant_id, "internal", facts)
+            raise
+        self._record(caller, operation, tenant_id, "ok", facts, strict=True)
+
+    def _record(
+        self,
+        caller: Caller,
+        operation: Operation,
+        tenant_id: str | None,
+        outcome: str,
+        facts: dict[str, Any],
+        *,
+        strict: bool = False,
+    ) -> None:
+        fields = {"request_id": caller.request_id, "reason": caller.reason or operation.reason, **facts}
+        if operation.kind == "control":
+            try:
+                self._audit.record(tenant_id or SYSTEM, operation.name, caller.subject, outcome, fields)
+                return
+            except KeysteadError:
+                if strict:
+                    raise
+                # The act failed already; its own error matters more to the caller than this one.
+                fields["audited"] = False
+        usage.info(
+            operation.name,
+            extra={
+                "fields": {
+                    "operation": operation.name,
+                    "tenant": tenant_id,
+                    "subject": caller.subject,
+                    "outcome": outcome,
+                    **fields,
+                }
+            },
+        )
+
+
+def _allowed(caller: Caller, operation: Operation, tenant_id: str | None) -> bool:
+    operator = Permission.PLATFORM_OPERATE in caller.scopes
+    if operation.permission is Permission.PLATFORM_OPERATE:
+        return operator
+    own = tenant_id is not None and caller.tenant_id == tenant_id and operation.permission in caller.scopes
+    return own or (operation.operator_too and operator)

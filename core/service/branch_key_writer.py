@@ -1,0 +1,107 @@
+"""Makes branch key versions: fresh key, wrapped, unwrapped and compared, then stored in one conditional transaction."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from hmac import compare_digest
+from uuid import uuid4
+
+from core.domain.branch_keys import ACTIVE, CREATE_TIME_FORMAT, VERSION_PREFIX, BranchKeyRow, StoredRow
+from core.domain.kek import KEY_BYTES, Kek
+from core.domain.tenants import TenantRecord
+from core.domain.timing import Instant
+from core.errors import Conflict, InternalError, ProviderSignal
+from core.ports import KeyStore
+from core.service.providers import Providers
+from core.service.row_macs import RowMacs
+
+
+class BranchKeyWriter:
+    """Writes versions of branch keys under a tenant's KEK.
+
+    Args:
+        store: Takes the rows.
+        providers: Reach the KEK.
+        macs: Authenticate the rows.
+        now: Reads both clocks.
+        table_name: The logical key store name, part of every wrap's context.
+    """
+
+    def __init__(
+        self, store: KeyStore, providers: Providers, macs: RowMacs, now: Callable[[], Instant], table_name: str
+    ) -> None:
+        self._store = store
+        self._providers = providers
+        self._macs = macs
+        self._now = now
+        self._table_name = table_name
+
+    def create(self, record: TenantRecord) -> None:
+        """Write a tenant's first branch key version, unless it is there.
+
+        Raises:
+            KeyRevoked, KeyUnreachable, VendorFault: The KEK does not serve.
+            StoreUnavailable: A store did not answer; calling again is safe.
+        """
+        version, active = self._new_version(record, 1)
+        try:
+            self._store.create(version, active, record.configuration_revision)
+        except Conflict:
+            return  # another process was first; one of the two keys is as good as the other
+
+    def rotate(self, record: TenantRecord, current: StoredRow) -> StoredRow:
+        """Write a new ACTIVE version in the place of the current one.
+
+        Args:
+            record: The tenant's record, just read.
+            current: The ACTIVE row, just read and verified.
+
+        Returns:
+            The new ACTIVE row.
+
+        Raises:
+            Conflict: Another rotation or a change of configuration was first.
+            KeyRevoked, KeyUnreachable, VendorFault: The KEK does not serve.
+            StoreUnavailable: A store did not answer; the rotation may have happened.
+        """
+        if current.mac is None:
+            raise InternalError("an unverified row cannot be rotated")
+        version, active = self._new_version(record, current.mac.sequence + 1)
+        self._store.rotate(version, active, expected_active_enc=current.row.enc, fence=record.configuration_revision)
+        return active
+
+    def _new_version(self, record: TenantRecord, sequence: int) -> tuple[StoredRow, StoredRow]:
+        version = VERSION_PREFIX + str(uuid4())
+        create_time = datetime.fromtimestamp(self._now().wall, UTC).strftime(CREATE_TIME_FORMAT)
+        key = os.urandom(KEY_BYTES)
+        rows = []
+        for row_type, names in ((version, None), (ACTIVE, version)):
+            unwrapped = BranchKeyRow(
+                branch_key_id=record.branch_key_id,
+                type=row_type,
+                version=names,
+                kek=Kek(record.kek),
+                create_time=create_time,
+                tenant_id=record.tenant_id,
+                enc=b"",
+            )
+            row = self._wrap(unwrapped, key)
+            rows.append(self._macs.stored(row, record.configuration_revision, sequence))
+        return rows[0], rows[1]
+
+    def _wrap(self, row: BranchKeyRow, key: bytes) -> BranchKeyRow:
+        provider, context = self._providers.of(row.kek), row.kms_context(self._table_name)
+        try:
+            wrapped = provider.wrap(row.kek, key, context)
+            back = provider.unwrap(wrapped, context).key
+        except ProviderSignal as signal:
+            raise self._providers.refusal(row.kek, signal) from None
+        if wrapped.kek != row.kek:
+            raise InternalError("the KMS wrapped under another key than the one it was asked to use")
+        if not compare_digest(back, key):
+            raise InternalError("the KMS does not give back what it wrapped")
+        return BranchKeyRow(
+            row.branch_key_id, row.type, row.version, row.kek, row.create_time, row.tenant_id, wrapped.ciphertext
+        )

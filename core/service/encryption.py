@@ -1,0 +1,241 @@
+"""Encrypt and decrypt for a tenant: the warm path is one look-up and the checks of DESIGN 5.
+
+A cached data key serves only while all of these hold: its branch key's lease runs, the tenant's record is fresh and
+allows the access, and no purge came after the branch key was asked for. Decrypt checks them again before it returns
+plaintext; if one no longer holds it starts over.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from threading import Lock
+
+from core.domain import context as contexts
+from core.domain.encrypted_data_key import unwrap_data_key, wrap_data_key
+from core.domain.foreign import decrypt_foreign
+from core.domain.kek import KEY_BYTES
+from core.domain.message import DEFAULT_FRAME_LENGTH, DataKey, own_section
+from core.domain.message import decrypt as decrypt_message
+from core.domain.message import encrypt as encrypt_message
+from core.domain.message_header import Header, parse_header
+from core.domain.timing import Instant
+from core.errors import ContextMismatch, KeyUnreachable, MessageInvalid
+from core.service.branch_keys import BranchKey, BranchKeys
+from core.service.lru import LruCache
+from core.service.state_gate import StateGate, TenantView
+from core.service.timekeeper import Timekeeper
+
+ATTEMPTS = 3
+"""How often an operation starts over when a lease ends or a purge comes while it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheLimits:
+    """Limits of the data key caches.
+
+    Attributes:
+        entries: Most data keys kept, for encrypting and for decrypting each.
+        messages: Messages one data key may encrypt.
+        bytes: Bytes of plaintext one data key may encrypt.
+        age: Seconds one data key may encrypt for.
+    """
+
+    entries: int = 4096
+    messages: int = 1_000_000
+    bytes: int = 1 << 36
+    age: float = 300
+
+
+class CachedDataKey:
+    """A data key, what it hangs on, and what is left of its limits.
+
+    Args:
+        key: The data key.
+        branch_key: The branch key that wraps it.
+        context: The caller's context pairs.
+        limits: What it may do.
+        made: Both clocks when it was made.
+    """
+
+    __slots__ = ("_boot_end", "_bytes", "_lock", "_messages", "_wall_end", "branch_key", "context", "key", "view")
+
+    def __init__(
+        self, key: DataKey, branch_key: BranchKey, context: Mapping[str, str], limits: CacheLimits, made: Instant
+    ) -> None:
+        self.key = key
+        self.branch_key = branch_key
+        self.view: TenantView = branch_key.view
+        self.context = dict(context)
+        self._messages = limits.messages
+        self._bytes = limits.bytes
+        self._wall_end, self._boot_end = made.plus(limits.age)
+        self._lock = Lock()
+
+    def __repr__(self) -> str:
+        return f"<CachedDataKey under {self.branch_key!r}>"
+
+    def serves(self, now: Instant) -> bool:
+        """Whether lease, state age and generation hold now."""
+        wall, boot = now
+        branch_key, view = self.branch_key, self.view
+        return (
+            wall < branch_key.wall_until
+            and boot < branch_key.boot_until
+            and branch_key.generation == view.generation
+            and wall < view.wall_until
+            and boot < view.boot_until
+        )
+
+    def take(self, size: int, now: Instant) -> bool:
+        """Use it for one message of ``size`` bytes, if its own limits allow."""
+        if now[0] >= self._wall_end or now[1] >= self._boot_end:
+            return False
+        with self._lock:
+            if self._messages < 1 or self._bytes < size:
+                return False
+            self._messages -= 1
+            self._bytes -= size
+        return True
+
+
+class EncryptionService:
+    """Encrypts and decrypts messages of tenants.
+
+    Args:
+        gate: Checks states.
+        branch_keys: Gives branch keys.
+        timekeeper: Reads the clocks.
+        limits: Of the data key caches.
+        frame_length: Bytes of plaintext per frame of new messages.
+    """
+
+    def __init__(
+        self,
+        gate: StateGate,
+        branch_keys: BranchKeys,
+        timekeeper: Timekeeper,
+        *,
+        limits: CacheLimits | None = None,
+        frame_length: int = DEFAULT_FRAME_LENGTH,
+    ) -> None:
+        self._gate = gate
+        self._branch_keys = branch_keys
+        self._now = timekeeper.now
+        self._limits = limits or CacheLimits()
+        self._frame_length = frame_length
+        self._encrypting: LruCache[tuple[object, ...], CachedDataKey] = LruCache(self._limits.entries)
+        self._decrypting: LruCache[tuple[str, bytes], CachedDataKey] = LruCache(self._limits.entries)
+
+    def encrypt(self, tenant_id: str, plaintext: bytes, context: Mapping[str, str]) -> bytes:
+        """Encrypt a value into a message.
+
+        Args:
+            tenant_id: The tenant that owns the data.
+            plaintext: The value.
+            context: The caller's context pairs; the same are needed to decrypt.
+
+        Raises:
+            InvalidRequest: The context is not allowed.
+            NotFound: There is no such tenant.
+            KeyWithheld, Unavailable: The tenant's key does not serve.
+            ServiceFault: Our stores or keys are broken.
+        """
+        now = self._now()
+        entry = self._encrypting.get((tenant_id, *context.items()))
+        if entry is not None and entry.serves(now) and entry.view.may_write and entry.take(len(plaintext), now):
+            return encrypt_message(entry.key, plaintext)
+        return self._encrypt_cold(tenant_id, plaintext, context)
+
+    def decrypt(self, tenant_id: str, message: bytes, context: Mapping[str, str], *, foreign: bool = False) -> bytes:
+        """Decrypt a message.
+
+        Args:
+            tenant_id: The caller's tenant.
+            message: The whole message.
+            context: The pairs given to encrypt, exactly.
+            foreign: Whether other writers' messages of suite 0x0478 are read too.
+
+        Raises:
+            MessageInvalid: The message is damaged, or not this tenant's.
+            ContextMismatch: The pairs differ.
+            NotFound, KeyWithheld, Unavailable, ServiceFault: As `encrypt`.
+        """
+        if not foreign:
+            entry = self._decrypting.get((tenant_id, own_section(message)))
+            if entry is not None and entry.serves(self._now()) and entry.view.may_read:
+                if context != entry.context:
+                    raise ContextMismatch(
+                        "the encryption context given differs from the one the data was encrypted under"
+                    )
+                plaintext = decrypt_message(entry.key, message)
+                if entry.serves(self._now()) and entry.view.may_read:
+                    return plaintext
+        return self._decrypt_cold(tenant_id, message, context, foreign=foreign)
+
+    def _encrypt_cold(self, tenant_id: str, plaintext: bytes, context: Mapping[str, str]) -> bytes:
+        contexts.check_caller_context(context)
+        for _ in range(ATTEMPTS):
+            view = self._gate.enter(tenant_id, "write")
+            branch_key = self._branch_keys.active(view)
+            key, _ = self.fresh_data_key(branch_key, contexts.message_context(tenant_id, context))
+            entry = CachedDataKey(key, branch_key, context, self._limits, self._now())
+            entry.take(len(plaintext), self._now())
+            message = encrypt_message(key, plaintext)
+            if branch_key.serves(self._now()):
+                if branch_key.cacheable and self._limits.messages > 1:
+                    self._encrypting.put((tenant_id, *context.items()), entry)
+                return message
+        raise _out_of_attempts()
+
+    def fresh_data_key(self, branch_key: BranchKey, context: Mapping[str, str]) -> tuple[DataKey, bytes]:
+        """Make a data key under a branch key.
+
+        Args:
+            branch_key: The ACTIVE branch key.
+            context: The whole message context.
+
+        Returns:
+            The data key ready for messages, and its 32 plain bytes.
+        """
+        plain, serialised = os.urandom(KEY_BYTES), contexts.serialise(context)
+        edk = wrap_data_key(branch_key.key, branch_key.branch_key_id, branch_key.version_id, plain, serialised)
+        return DataKey(plain, edk, serialised, frame_length=self._frame_length), plain
+
+    def _decrypt_cold(self, tenant_id: str, message: bytes, context: Mapping[str, str], *, foreign: bool) -> bytes:
+        for _ in range(ATTEMPTS):
+            view = self._gate.enter(tenant_id, "read")
+            header = parse_header(message, foreign=foreign)
+            contexts.require_context(header.context, tenant_id, context)
+            branch_key, data_key = self._open(view, header)
+            if foreign:
+                plaintext = decrypt_foreign(message, lambda _header, key=data_key: key)  # type: ignore[misc]
+            else:
+                key = DataKey(
+                    data_key,
+                    header.edks[0],
+                    header.context_bytes,
+                    frame_length=header.frame_length,
+                    section=header.section,
+                )
+                plaintext = decrypt_message(key, message)
+                # Only a section that has just been authenticated may be found again without its keys.
+                if branch_key.cacheable:
+                    entry = CachedDataKey(key, branch_key, context, self._limits, self._now())
+                    self._decrypting.put((tenant_id, header.section), entry)
+            self._gate.confirm(view, "read")
+            if branch_key.serves(self._now()):
+                return plaintext
+        raise _out_of_attempts()
+
+    def _open(self, view: TenantView, header: Header) -> tuple[BranchKey, bytes]:
+        for edk in header.edks:
+            if edk.is_hierarchical and edk.branch_key_id == view.record.branch_key_id:
+                branch_key = self._branch_keys.version(view, edk.branch_key_id, edk.version_id)
+                return branch_key, unwrap_data_key(branch_key.key, edk, contexts.serialise(header.context))
+        raise MessageInvalid("the message was not encrypted under a branch key of this tenant")
+
+
+def _out_of_attempts() -> KeyUnreachable:
+    return KeyUnreachable("the tenant's key was withdrawn or its lease ended while the request ran", retry_after=1)

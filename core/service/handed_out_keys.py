@@ -1,0 +1,95 @@
+"""Data keys handed out to callers, who encrypt on their own (DESIGN 4).
+
+Always fresh, never used by the service, marked ``keystead-use=caller`` in their context; only those are opened here.
+Revoking the tenant's key stops new ones, it cannot recall old ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from core.domain import context as contexts
+from core.domain.encrypted_data_key import parse_serialised, unwrap_data_key
+from core.domain.timing import Instant
+from core.errors import ContextMismatch, KeyUnreachable
+from core.service.branch_keys import BranchKeys
+from core.service.encryption import ATTEMPTS, EncryptionService
+from core.service.results import DataKeyGrant
+from core.service.state_gate import StateGate
+from core.service.timekeeper import Timekeeper
+
+
+class HandedOutKeys:
+    """Makes and opens handed-out data keys.
+
+    Args:
+        gate: Checks states.
+        branch_keys: Gives branch keys.
+        encryption: Makes data keys.
+        timekeeper: Reads the clocks.
+    """
+
+    def __init__(
+        self, gate: StateGate, branch_keys: BranchKeys, encryption: EncryptionService, timekeeper: Timekeeper
+    ) -> None:
+        self._gate = gate
+        self._branch_keys = branch_keys
+        self._encryption = encryption
+        self._timekeeper = timekeeper
+
+    def grant(self, tenant_id: str, context: Mapping[str, str]) -> DataKeyGrant:
+        """Hand out a fresh data key.
+
+        Args:
+            tenant_id: The tenant.
+            context: The caller's context pairs.
+
+        Raises:
+            As `EncryptionService.encrypt`.
+        """
+        contexts.check_caller_context(context)
+        full = contexts.message_context(tenant_id, context, use=contexts.USE_CALLER)
+        for _ in range(ATTEMPTS):
+            view = self._gate.enter(tenant_id, "write")
+            branch_key = self._branch_keys.active(view)
+            key, plain = self._encryption.fresh_data_key(branch_key, full)
+            self._gate.confirm(view, "write")
+            if branch_key.serves(self._now()):
+                return DataKeyGrant(plain, key.edk.serialise(), full)
+        raise KeyUnreachable("the tenant's key was withdrawn or its lease ended while the request ran", retry_after=1)
+
+    def open(self, tenant_id: str, encrypted_data_key: bytes, context: Mapping[str, str]) -> bytes:
+        """Open a data key that `grant` handed out.
+
+        Args:
+            tenant_id: The caller's tenant.
+            encrypted_data_key: A serialised EDK.
+            context: The caller's pairs; reserved pairs may be given with them, then they must be right.
+
+        Returns:
+            32 bytes.
+
+        Raises:
+            MessageInvalid: It is not such a key, or not for this context.
+            ContextMismatch: The reserved pairs given are not those of a handed-out key of this tenant.
+            As `EncryptionService.decrypt` besides.
+        """
+        reserved = {contexts.TENANT_KEY: tenant_id, contexts.USE_KEY: contexts.USE_CALLER}
+        for key, value in reserved.items():
+            if context.get(key, value) != value:
+                raise ContextMismatch("the encryption context is not that of a data key handed out to this tenant")
+        pairs = {k: v for k, v in context.items() if k not in reserved}
+        contexts.check_caller_context(pairs)
+        serialised = contexts.serialise(pairs | reserved)
+        edk = parse_serialised(encrypted_data_key)
+        for _ in range(ATTEMPTS):
+            view = self._gate.enter(tenant_id, "read")
+            branch_key = self._branch_keys.version(view, edk.branch_key_id, edk.version_id)
+            plain = unwrap_data_key(branch_key.key, edk, serialised)
+            self._gate.confirm(view, "read")
+            if branch_key.serves(self._now()):
+                return plain
+        raise KeyUnreachable("the tenant's key was withdrawn or its lease ended while the request ran", retry_after=1)
+
+    def _now(self) -> Instant:
+        return self._timekeeper.now()

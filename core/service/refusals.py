@@ -1,0 +1,95 @@
+"""Records refusals of authenticated callers: in the actor's own chain and the operator's, never the victim's.
+
+The first refusal of a subject, reason and minute is recorded at once; the rest of that minute is folded into one entry
+with a count, so that a flood cannot grow the chain.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+
+from core.domain.tenants import SYSTEM
+from core.domain.timing import Instant
+from core.errors import KeysteadError
+from core.service.audit import AuditTrail
+
+MAX_PENDING = 1000
+"""Folds kept open; beyond it the oldest is written out."""
+log = logging.getLogger("keystead.audit")
+
+
+@dataclass(slots=True)
+class _Fold:
+    minute: int
+    chains: tuple[str, ...]
+    count: int = 0
+
+
+class Refusals:
+    """Folds and writes refusals.
+
+    Args:
+        audit: The chains.
+        now: Reads both clocks.
+    """
+
+    def __init__(self, audit: AuditTrail, now: Callable[[], Instant]) -> None:
+        self._audit = audit
+        self._now = now
+        self._lock = Lock()
+        self._folds: dict[tuple[str, str], _Fold] = {}
+
+    def record(self, subject: str, tenant_id: str | None, operation: str, request_id: str) -> None:
+        """Record one refusal; never raises, for the caller must hear the refusal itself.
+
+        Args:
+            subject: Who was refused.
+            tenant_id: The actor's own tenant, if its token names one.
+            operation: What it wanted.
+            request_id: Joins log lines of one request.
+        """
+        minute = int(self._now().wall // 60)
+        chains = (SYSTEM,) if tenant_id is None else (tenant_id, SYSTEM)
+        key = (subject, operation)
+        with self._lock:
+            due = self._take_due(minute)
+            fold = self._folds.get(key)
+            if fold is not None:
+                fold.count += 1
+            else:
+                self._folds[key] = _Fold(minute, chains)
+        if fold is None:
+            self._write(chains, subject, operation, {"request_id": request_id, "count": 1})
+        self._write_folds(due)
+
+    def flush(self) -> None:
+        """Write out every open fold, as at shutdown."""
+        with self._lock:
+            due, self._folds = list(self._folds.items()), {}
+        self._write_folds(due)
+
+    def _take_due(self, minute: int) -> list[tuple[tuple[str, str], _Fold]]:
+        due = [item for item in self._folds.items() if item[1].minute != minute]
+        if len(self._folds) - len(due) >= MAX_PENDING:
+            due.append(next(item for item in self._folds.items() if item[1].minute == minute))
+        for key, _ in due:
+            del self._folds[key]
+        return due
+
+    def _write_folds(self, folds: list[tuple[tuple[str, str], _Fold]]) -> None:
+        for (subject, operation), fold in folds:
+            if fold.count:
+                self._write(fold.chains, subject, operation, {"count": fold.count, "minute": fold.minute * 60})
+
+    def _write(self, chains: tuple[str, ...], subject: str, operation: str, details: dict[str, object]) -> None:
+        for chain in chains:
+            try:
+                self._audit.record(
+                    chain, "access.denied", subject, "access_denied", {"operation": operation, **details}
+                )
+            except KeysteadError as error:
+                fields = {"chain": chain, "subject": subject, "operation": operation, "code": error.code}
+                log.error("refusal not recorded", extra={"fields": fields})

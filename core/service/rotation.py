@@ -1,0 +1,78 @@
+"""Rotates branch keys, and tells when the next rotation is due."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from core.domain.branch_keys import ACTIVE, CREATE_TIME_FORMAT, StoredRow
+from core.domain.tenants import TenantRecord
+from core.errors import StoreCorrupt
+from core.service.branch_key_writer import BranchKeyWriter
+from core.service.branch_keys import BranchKeys
+from core.service.results import Rotation
+from core.service.state_gate import StateGate, TenantView
+from core.service.tenants import Tenants
+
+
+class RotationService:
+    """Makes new ACTIVE branch key versions.
+
+    Args:
+        gate: Checks states.
+        branch_keys: Verify the row in force.
+        writer: Writes the new one.
+        tenants: Keep the sequence floor.
+    """
+
+    def __init__(self, gate: StateGate, branch_keys: BranchKeys, writer: BranchKeyWriter, tenants: Tenants) -> None:
+        self._gate = gate
+        self._branch_keys = branch_keys
+        self._writer = writer
+        self._tenants = tenants
+
+    def rotate(self, tenant_id: str) -> Rotation:
+        """Give a tenant a new ACTIVE branch key version; old messages stay readable, none is rewritten.
+
+        Raises:
+            NotFound: There is no such tenant.
+            Conflict: Another rotation or change of configuration was first.
+            KeyWithheld, Unavailable: The tenant's key does not serve.
+            ServiceFault: A stored row is refused.
+        """
+        view = self._gate.enter(tenant_id, "write")
+        self._gate.refresh(view, forced=True)
+        view.require("write")
+        active = self._writer.rotate(view.record, self._current(view))
+        sequence = active.mac.sequence if active.mac else 0
+        self._tenants.raise_floor(tenant_id, sequence)
+        self._gate.purge(tenant_id)
+        return Rotation(tenant_id, active.row.branch_key_id, active.row.version_id, sequence, active.row.create_time)
+
+    def current(self, tenant_id: str) -> StoredRow:
+        """The verified ACTIVE row of a tenant.
+
+        Raises:
+            As `rotate`.
+        """
+        return self._current(self._gate.enter_any(tenant_id))
+
+    def _current(self, view: TenantView) -> StoredRow:
+        record = view.record
+        stored = self._branch_keys.verified(view, record.branch_key_id, ACTIVE)
+        if stored is None and record.sequence_floor == 0:
+            self._writer.create(record)
+            stored = self._branch_keys.verified(view, record.branch_key_id, ACTIVE)
+        if stored is None:
+            raise StoreCorrupt("a stored branch key row is missing")
+        return stored
+
+
+def due(active: StoredRow, record: TenantRecord) -> str:
+    """When a tenant's next branch key version is due, UTC.
+
+    Args:
+        active: The ACTIVE row.
+        record: The tenant's record, for its rotation period.
+    """
+    made = datetime.strptime(active.row.create_time, CREATE_TIME_FORMAT).replace(tzinfo=UTC)
+    return (made + timedelta(days=record.policy.rotation_days)).strftime(CREATE_TIME_FORMAT)

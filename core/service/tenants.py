@@ -1,0 +1,137 @@
+"""Creates, lists and reads tenants, and keeps their sequence floors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from core.domain.branch_keys import CREATE_TIME_FORMAT
+from core.domain.tenants import MAX_DISPLAY_NAME, RECORD, KeyPolicy, TenantRecord, check_tenant_id
+from core.errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
+from core.ports import TenantStore
+from core.service.branch_key_writer import BranchKeyWriter
+from core.service.providers import Providers
+from core.service.timekeeper import Timekeeper
+
+MAX_PAGE = 1000
+ATTEMPTS = 5
+
+
+class Tenants:
+    """The tenants of this deployment.
+
+    Args:
+        store: Holds their records.
+        writer: Writes first branch keys.
+        providers: Name the platform's KEK.
+        timekeeper: Reads the clock.
+        policy: The knobs a new tenant starts with.
+    """
+
+    def __init__(
+        self,
+        store: TenantStore,
+        writer: BranchKeyWriter,
+        providers: Providers,
+        timekeeper: Timekeeper,
+        policy: KeyPolicy,
+    ) -> None:
+        self._store = store
+        self._writer = writer
+        self._providers = providers
+        self._timekeeper = timekeeper
+        self._policy = policy
+
+    def create(self, tenant_id: str, display_name: str = "") -> tuple[TenantRecord, bool]:
+        """Create a tenant under the platform's key, or find that it exists.
+
+        The record is written before its branch key: a process that dies in between leaves a tenant whose first use
+        writes the branch key.
+
+        Returns:
+            The record, and whether this call created it.
+
+        Raises:
+            InvalidRequest: The id or name is not well formed.
+            Conflict: The id was used before and is spent.
+            VendorFault, KeyUnreachable: The platform's key does not serve.
+            StoreUnavailable: A store did not answer; calling again is safe.
+        """
+        check_tenant_id(tenant_id)
+        if len(display_name) > MAX_DISPLAY_NAME or not display_name.isprintable():
+            raise InvalidRequest(f"a display name has at most {MAX_DISPLAY_NAME} printable characters")
+        now = datetime.fromtimestamp(self._timekeeper.now().wall, UTC).strftime(CREATE_TIME_FORMAT)
+        record = TenantRecord(
+            tenant_id=tenant_id,
+            branch_key_id=str(uuid4()),
+            kek=self._providers.platform_kek.locator,
+            since=now,
+            created=now,
+            display_name=display_name,
+            policy=self._policy,
+        )
+        try:
+            self._store.write(tenant_id, RECORD, record.to_body(), expected_revision=0)
+            created = True
+        except Conflict:
+            created = False
+            record = self.read(tenant_id)
+        if record.sequence_floor == 0:
+            self._writer.create(record)
+            self.raise_floor(tenant_id, 1)
+            record = record.with_floor(1)
+        return record, created
+
+    def read(self, tenant_id: str) -> TenantRecord:
+        """A tenant's record as stored now.
+
+        Raises:
+            NotFound: There is no such tenant.
+            Conflict: The id is spent.
+            StoreUnavailable, StoreCorrupt: It cannot be read.
+        """
+        document = self._store.read(tenant_id, RECORD)
+        if document is None:
+            raise NotFound("there is no such tenant")
+        record = TenantRecord.from_body(document.body)
+        if record.deleted:
+            raise Conflict("this tenant id was used before and is spent")
+        return record
+
+    def page(self, after: str = "", limit: int = 100) -> Sequence[TenantRecord]:
+        """Tenants in order of id, tombstones left out.
+
+        Args:
+            after: Begin above this id.
+            limit: At most this many are looked at, 1 to 1000.
+
+        Raises:
+            InvalidRequest: The limit is out of range.
+            StoreUnavailable, StoreCorrupt: They cannot be read.
+        """
+        if not 1 <= limit <= MAX_PAGE:
+            raise InvalidRequest(f"a page holds 1 to {MAX_PAGE} tenants")
+        records = [TenantRecord.from_body(d.body) for d in self._store.list_tenants(after=after, limit=limit)]
+        return [record for record in records if not record.deleted]
+
+    def raise_floor(self, tenant_id: str, sequence: int) -> None:
+        """Record that an ACTIVE row of this sequence was seen, so that an older one is refused from now on.
+
+        Best effort: a store that does not answer is tried again at the row's next verification.
+        """
+        for _ in range(ATTEMPTS):
+            try:
+                document = self._store.read(tenant_id, RECORD)
+                if document is None:
+                    return
+                record = TenantRecord.from_body(document.body)
+                if record.deleted or record.sequence_floor >= sequence:
+                    return
+                body = record.with_floor(sequence).to_body()
+                self._store.write(tenant_id, RECORD, body, expected_revision=document.revision)
+                return
+            except Conflict:
+                continue
+            except StoreUnavailable:
+                return

@@ -1,0 +1,48 @@
+"""Watches the clock for everything that expires (DESIGN 5, rule 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from core.domain.timing import Instant
+from core.ports import Clock
+
+MAX_SKEW = 5.0
+"""Seconds our wall clock may differ from a KMS's or a store's answer."""
+
+
+class Timekeeper:
+    """Reads the clock, and calls an alarm when the wall clock cannot be trusted.
+
+    Args:
+        clock: The clock.
+        on_fault: Called with a reason when the wall clock stepped back or is skewed; it must purge every cached key.
+    """
+
+    def __init__(self, clock: Clock, on_fault: Callable[[str], None]) -> None:
+        self._read = clock.read
+        self._on_fault = on_fault
+        self._high = float("-inf")
+
+    def now(self) -> Instant:
+        """Both clocks. Purges first if the wall clock went back since any earlier reading."""
+        # The mark is read before the clock: a thread that is held up in between must not see another's later mark.
+        high = self._high
+        instant = self._read()
+        if instant[0] >= high:
+            self._high = instant[0]
+        else:
+            self._high = instant[0]
+            self._on_fault("clock_stepped_back")
+        return instant
+
+    def compare(self, server_time: float | None, sent: Instant, received: Instant) -> None:
+        """Compare our wall clock with the time another machine put into its answer.
+
+        Args:
+            server_time: Its wall clock, seconds since the epoch; None if it told none.
+            sent: Our clocks before the request was sent.
+            received: Our clocks when the answer had arrived.
+        """
+        if server_time is not None and not sent.wall - MAX_SKEW <= server_time <= received.wall + MAX_SKEW:
+            self._on_fault("clock_skewed")

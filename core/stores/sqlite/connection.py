@@ -1,0 +1,69 @@
+"""Opens a connection: write-ahead log, full durability, deleted content overwritten, the schema in place."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from time import sleep
+
+from core.errors import StoreUnavailable
+from core.stores.sqlite import schema
+from core.stores.sqlite.faults import BUSY, primary_code
+
+_PAUSE = 0.02
+"""Seconds between two attempts to set a new connection up."""
+
+
+def connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
+    """Open the database.
+
+    Args:
+        path: Absolute path of a file that exists.
+        busy_timeout: Seconds to wait for a lock that another connection holds.
+
+    Returns:
+        A connection in autocommit mode that any thread may use, one at a time.
+
+    Raises:
+        StoreUnavailable: A newer schema, or a file system that cannot hold the database.
+        StoreCorrupt: Not Keystead's database.
+        sqlite3.Error: SQLite refuses.
+    """
+    # mode=rw: a file that has vanished since it was prepared must not come back empty.
+    connection = sqlite3.connect(
+        f"{path.as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None, check_same_thread=False
+    )
+    try:
+        _use_write_ahead_log(connection, busy_timeout)
+        for pragma in (
+            f"busy_timeout = {round(busy_timeout * 1000)}",
+            "synchronous = FULL",
+            "fullfsync = ON",
+            "secure_delete = ON",
+            "foreign_keys = ON",
+            "trusted_schema = OFF",
+        ):
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+        schema.prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection, busy_timeout: float) -> None:
+    # The switch needs the file alone and does not always wait for it, so several first openings at once collide.
+    for remaining in range(int(busy_timeout / _PAUSE), -1, -1):
+        try:
+            mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            if primary_code(error) not in BUSY or not remaining:
+                raise
+            sleep(_PAUSE)
+        else:
+            if mode != ("wal",):
+                raise StoreUnavailable(
+                    "the file system under the embedded database does not support write-ahead logging",
+                    hint="use a local disk",
+                )
+            return
