@@ -12,14 +12,17 @@ from typing import Any, Protocol
 from core.domain.audit import AuditEntry, AuditHead
 from core.domain.branch_keys import StoredRow
 from core.domain.kek import Kek, KekDescription, UnwrappedKey, WrappedKey
-from core.domain.timing import Instant
 
 
 class Clock(Protocol):
-    """Reads the wall clock and the boot clock."""
+    """Reads the wall clock and the boot clock. Two methods, because every operation reads both twice."""
 
-    def read(self) -> Instant:
-        """Both clocks, now. The boot clock goes on while the machine is suspended."""
+    def wall(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+    def boot(self) -> float:
+        """Seconds since boot, suspension included."""
         ...
 
 

@@ -6,23 +6,24 @@ Nothing is returned unless the commitment, the header tag and every frame hold a
 
 from __future__ import annotations
 
-import os
 from hmac import compare_digest
 from io import BytesIO
+from os import urandom
 from struct import pack
 from typing import NoReturn
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from core.domain import frames, message_keys
+from core.domain import frames
 from core.domain.encrypted_data_key import EncryptedDataKey
 from core.domain.message_header import PREFIX, SECTION_START, TAG_BYTES, section_bytes
+from core.domain.message_keys import derive, prepare
 from core.errors import InvalidRequest, MessageInvalid
 
 DEFAULT_FRAME_LENGTH = 64 * 1024
-_OWN_EDK_SECTION = 2 + 2 + 17 + 2 + 36 + 2 + 92 + 1 + 4
-"""Bytes from the EDK count to the frame length in a header of ours, whose branch key ids are UUIDs."""
+_OWN_SECTION_END = SECTION_START + 2 + 2 + 2 + 17 + 2 + 36 + 2 + 92 + 1 + 4
+"""Where the frame length ends in a header of ours with an empty context; our branch key ids are UUIDs."""
 _FINAL_FIRST = frames.ENDFRAME + pack(">I", 1) + frames.frame_iv(1)
 _FINAL_FIRST_AAD = frames.FINAL_AAD + pack(">I", 1)
 _FIRST_IV = frames.frame_iv(1)
@@ -42,7 +43,7 @@ class DataKey:
         section: The header section if it is already at hand, as it is when reading.
     """
 
-    __slots__ = ("edk", "frame_length", "prepared", "section")
+    __slots__ = ("edk", "frame_length", "prepared", "section", "section_end")
 
     def __init__(
         self,
@@ -53,10 +54,11 @@ class DataKey:
         frame_length: int = DEFAULT_FRAME_LENGTH,
         section: bytes | None = None,
     ) -> None:
-        self.prepared = message_keys.prepare(key)
+        self.prepared = prepare(key)
         self.edk = edk
         self.frame_length = frame_length
         self.section = section_bytes(context, edk, frame_length) if section is None else section
+        self.section_end = SECTION_START + len(self.section)
 
     def __repr__(self) -> str:
         return f"<DataKey of branch key {self.edk.branch_key_id}>"
@@ -72,8 +74,8 @@ def encrypt(key: DataKey, plaintext: bytes) -> bytes:
     Raises:
         InvalidRequest: The plaintext needs more frames than a message can have.
     """
-    message_id = os.urandom(32)
-    encryption_key, commitment = message_keys.derive(message_id, key.prepared)
+    message_id = urandom(32)
+    encryption_key, commitment = derive(message_id, key.prepared)
     head = PREFIX + message_id + key.section + commitment
     gcm = AESGCM(encryption_key)
     length = len(plaintext)
@@ -84,8 +86,8 @@ def encrypt(key: DataKey, plaintext: bytes) -> bytes:
             head,
             gcm.encrypt(_HEADER_IV, b"", head),
             _FINAL_FIRST,
-            pack(">I", length),
-            gcm.encrypt(_FIRST_IV, plaintext, message_id + _FINAL_FIRST_AAD + pack(">Q", length)),
+            length.to_bytes(4),
+            gcm.encrypt(_FIRST_IV, plaintext, message_id + _FINAL_FIRST_AAD + length.to_bytes(8)),
         )
     )
 
@@ -133,8 +135,9 @@ def own_section(message: bytes) -> bytes:
 
     Of any other message some bytes or none; they match no cached section.
     """
-    end = SECTION_START + 2 + int.from_bytes(message[SECTION_START : SECTION_START + 2]) + _OWN_EDK_SECTION
-    return message[SECTION_START:end]
+    if len(message) < 37:
+        return b""
+    return message[35 : (message[35] << 8) + message[36] + _OWN_SECTION_END]
 
 
 def decrypt(key: DataKey, message: bytes) -> bytes:
@@ -147,29 +150,30 @@ def decrypt(key: DataKey, message: bytes) -> bytes:
     Raises:
         MessageInvalid: Anything about the message does not hold.
     """
-    section_end = SECTION_START + len(key.section)
-    head_end = section_end + message_keys.COMMITMENT_BYTES
-    body = head_end + TAG_BYTES
-    message_id = message[3:SECTION_START]
-    encryption_key, commitment = message_keys.derive(message_id, key.prepared)
-    if message[:3] != PREFIX or not compare_digest(commitment, message[section_end:head_end]):
+    section_end = key.section_end
+    head_end = section_end + 32
+    body = head_end + 16
+    start = body + 24
+    message_id = message[3:35]
+    encryption_key, commitment = derive(message_id, key.prepared)
+    if not compare_digest(commitment, message[section_end:head_end]):
         raise MessageInvalid("the message does not commit to its data key")
+    # The tag covers the header from its first byte: version, suite and section need no comparison of their own.
     gcm = AESGCM(encryption_key)
     try:
         gcm.decrypt(_HEADER_IV, message[head_end:body], message[:head_end])
     except InvalidTag:
         raise MessageInvalid("the message header is damaged") from None
-    if message[body : body + 20] != _FINAL_FIRST:
+    length = len(message) - start - 16
+    if length > key.frame_length:
         return _decrypt_frames(gcm, message_id, key.frame_length, memoryview(message)[body:])
-    start = body + frames.FINAL_PREFIX
-    length = len(message) - start - TAG_BYTES
-    if not 0 <= length <= key.frame_length or message[body + 20 : start] != length.to_bytes(4):
+    if length < 0 or message[body:start] != _FINAL_FIRST + length.to_bytes(4):
         _refuse_length()
     try:
         return gcm.decrypt(
             _FIRST_IV,
             message[start:] if length < _VIEW_FROM else memoryview(message)[start:],
-            message_id + _FINAL_FIRST_AAD + pack(">Q", length),
+            message_id + _FINAL_FIRST_AAD + length.to_bytes(8),
         )
     except InvalidTag:
         raise MessageInvalid("frame 1 of the message is damaged") from None

@@ -1,14 +1,38 @@
 """Keys derived from a data key: HKDF-SHA512 with key commitment, suite 0x0478.
 
 Sources: AWS Encryption SDK specification, ``framework/transitive-requirements.md`` and ``algorithm-suites.md``; HKDF is
-RFC 5869, HMAC is RFC 2104. HMAC is written out over ``hashlib`` because the two outputs share one key: its padded block
-is hashed once and the state copied, which no HKDF class offers, and this derivation is most of a small message's cost.
+RFC 5869, HMAC is RFC 2104. HMAC is written out over SHA-512 because the two outputs share one key: its padded block is
+hashed once and the state copied, which no HKDF class offers, and this derivation is most of a small message's cost.
 """
 
 from __future__ import annotations
 
-from hashlib import sha512
+import hashlib
+from contextlib import suppress
+from importlib import import_module
+from typing import Protocol
 
+
+class _Hash(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+    def digest(self) -> bytes: ...
+    def copy(self) -> _Hash: ...
+
+
+class _Sha512(Protocol):
+    def __call__(self, data: bytes = b"", /) -> _Hash: ...
+
+
+def _sha512_for_short_inputs() -> _Sha512:
+    # CPython's own SHA-512 starts up faster than OpenSSL's behind hashlib: a fifth of this derivation.
+    for module in ("_sha2", "_sha512"):
+        with suppress(ImportError, AttributeError):
+            found: _Sha512 = import_module(module).sha512
+            return found
+    return hashlib.sha512
+
+
+sha512 = _sha512_for_short_inputs()
 SUITE = b"\x04\x78"
 MESSAGE_ID_BYTES = 32
 COMMITMENT_BYTES = 32
@@ -39,9 +63,8 @@ def derive(message_id: bytes, prepared: bytes) -> tuple[bytes, bytes]:
     Returns:
         Encryption key and commitment, 32 bytes each.
     """
-    prk = sha512(
-        message_id.translate(_OUTER) + _OUTER_96 + sha512(message_id.translate(_INNER) + prepared).digest()
-    ).digest()
+    inner = sha512(message_id.translate(_INNER) + prepared)
+    prk = sha512(message_id.translate(_OUTER) + _OUTER_96 + inner.digest()).digest()
     inner_key = sha512(prk.translate(_INNER) + _INNER_64)
     inner_commit = inner_key.copy()
     inner_key.update(_DERIVE_INFO)

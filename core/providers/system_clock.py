@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-
-from core.domain.timing import Instant
+from functools import partial
 
 
 class SystemClock:
@@ -14,17 +13,9 @@ class SystemClock:
     Linux), the monotonic clock, which stops there on some systems: the wall clock then tells the suspension.
     """
 
-    def read(self) -> Instant:
-        """See `core.ports.Clock.read`."""
-        return Instant(time.time(), _boot())
+    def __init__(self) -> None:
+        self.wall = time.time
+        self.boot = partial(time.clock_gettime, time.CLOCK_BOOTTIME) if _HAS_BOOTTIME else time.monotonic
 
 
-if hasattr(time, "CLOCK_BOOTTIME"):
-
-    def _boot() -> float:
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-else:  # pragma: no cover - not on Linux
-
-    def _boot() -> float:
-        return time.monotonic()
+_HAS_BOOTTIME = hasattr(time, "CLOCK_BOOTTIME")

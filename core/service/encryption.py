@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from threading import Lock
 
 from core.domain import context as contexts
 from core.domain.encrypted_data_key import unwrap_data_key, wrap_data_key
@@ -59,7 +58,19 @@ class CachedDataKey:
         made: Both clocks when it was made.
     """
 
-    __slots__ = ("_boot_end", "_bytes", "_lock", "_messages", "_wall_end", "branch_key", "context", "key", "view")
+    __slots__ = (
+        "_boot_end",
+        "_boot_until",
+        "_bytes",
+        "_generation",
+        "_messages",
+        "_wall_end",
+        "_wall_until",
+        "branch_key",
+        "context",
+        "key",
+        "view",
+    )
 
     def __init__(
         self, key: DataKey, branch_key: BranchKey, context: Mapping[str, str], limits: CacheLimits, made: Instant
@@ -68,35 +79,39 @@ class CachedDataKey:
         self.branch_key = branch_key
         self.view: TenantView = branch_key.view
         self.context = dict(context)
+        self._generation = branch_key.generation
         self._messages = limits.messages
         self._bytes = limits.bytes
         self._wall_end, self._boot_end = made.plus(limits.age)
-        self._lock = Lock()
+        self.renew()
 
     def __repr__(self) -> str:
         return f"<CachedDataKey under {self.branch_key!r}>"
 
-    def serves(self, now: Instant) -> bool:
-        """Whether lease, state age and generation hold now."""
-        wall, boot = now
+    def renew(self) -> None:
+        """Let it serve for as long as its branch key's lease runs and the tenant's record is fresh, as of now."""
         branch_key, view = self.branch_key, self.view
-        return (
-            wall < branch_key.wall_until
-            and boot < branch_key.boot_until
-            and branch_key.generation == view.generation
-            and wall < view.wall_until
-            and boot < view.boot_until
-        )
+        self._wall_until = min(branch_key.wall_until, view.wall_until)
+        self._boot_until = min(branch_key.boot_until, view.boot_until)
 
-    def take(self, size: int, now: Instant) -> bool:
-        """Use it for one message of ``size`` bytes, if its own limits allow."""
-        if now[0] >= self._wall_end or now[1] >= self._boot_end:
+    def serves(self, tick: tuple[float, float]) -> bool:
+        """Whether lease, state age and generation hold now.
+
+        A change of what the state allows is a new generation, so the state itself need not be asked again.
+        """
+        wall, boot = tick
+        return wall < self._wall_until and boot < self._boot_until and self._generation == self.view.generation
+
+    def take(self, size: int, tick: tuple[float, float]) -> bool:
+        """Use it for one message of ``size`` bytes, if its own limits allow.
+
+        Not locked: threads that count at the same time may exceed a limit by one message each. The limits lie many
+        orders of magnitude below what the cipher allows.
+        """
+        if self._messages < 1 or self._bytes < size or tick[0] >= self._wall_end or tick[1] >= self._boot_end:
             return False
-        with self._lock:
-            if self._messages < 1 or self._bytes < size:
-                return False
-            self._messages -= 1
-            self._bytes -= size
+        self._messages -= 1
+        self._bytes -= size
         return True
 
 
@@ -122,11 +137,14 @@ class EncryptionService:
     ) -> None:
         self._gate = gate
         self._branch_keys = branch_keys
+        self._tick = timekeeper.tick
         self._now = timekeeper.now
         self._limits = limits or CacheLimits()
         self._frame_length = frame_length
         self._encrypting: LruCache[tuple[object, ...], CachedDataKey] = LruCache(self._limits.entries)
         self._decrypting: LruCache[tuple[str, bytes], CachedDataKey] = LruCache(self._limits.entries)
+        self._find_encrypting = self._encrypting.get
+        self._find_decrypting = self._decrypting.get
 
     def encrypt(self, tenant_id: str, plaintext: bytes, context: Mapping[str, str]) -> bytes:
         """Encrypt a value into a message.
@@ -142,9 +160,9 @@ class EncryptionService:
             KeyWithheld, Unavailable: The tenant's key does not serve.
             ServiceFault: Our stores or keys are broken.
         """
-        now = self._now()
-        entry = self._encrypting.get((tenant_id, *context.items()))
-        if entry is not None and entry.serves(now) and entry.view.may_write and entry.take(len(plaintext), now):
+        tick = self._tick()
+        entry = self._find_encrypting((tenant_id, *context.items()))
+        if entry is not None and entry.serves(tick) and entry.take(len(plaintext), tick):
             return encrypt_message(entry.key, plaintext)
         return self._encrypt_cold(tenant_id, plaintext, context)
 
@@ -163,29 +181,34 @@ class EncryptionService:
             NotFound, KeyWithheld, Unavailable, ServiceFault: As `encrypt`.
         """
         if not foreign:
-            entry = self._decrypting.get((tenant_id, own_section(message)))
-            if entry is not None and entry.serves(self._now()) and entry.view.may_read:
+            entry = self._find_decrypting((tenant_id, own_section(message)))
+            if entry is not None and entry.serves(self._tick()):
                 if context != entry.context:
                     raise ContextMismatch(
                         "the encryption context given differs from the one the data was encrypted under"
                     )
                 plaintext = decrypt_message(entry.key, message)
-                if entry.serves(self._now()) and entry.view.may_read:
+                if entry.serves(self._tick()):
                     return plaintext
         return self._decrypt_cold(tenant_id, message, context, foreign=foreign)
 
     def _encrypt_cold(self, tenant_id: str, plaintext: bytes, context: Mapping[str, str]) -> bytes:
         contexts.check_caller_context(context)
+        cache_key = (tenant_id, *context.items())
         for _ in range(ATTEMPTS):
             view = self._gate.enter(tenant_id, "write")
             branch_key = self._branch_keys.active(view)
-            key, _ = self.fresh_data_key(branch_key, contexts.message_context(tenant_id, context))
-            entry = CachedDataKey(key, branch_key, context, self._limits, self._now())
-            entry.take(len(plaintext), self._now())
-            message = encrypt_message(key, plaintext)
+            now = self._now()
+            entry = self._encrypting.get(cache_key)
+            if entry is None or entry.branch_key is not branch_key or not entry.take(len(plaintext), now):
+                key, _ = self.fresh_data_key(branch_key, contexts.message_context(tenant_id, context))
+                entry = CachedDataKey(key, branch_key, context, self._limits, now)
+                entry.take(len(plaintext), now)
+            message = encrypt_message(entry.key, plaintext)
             if branch_key.serves(self._now()):
-                if branch_key.cacheable and self._limits.messages > 1:
-                    self._encrypting.put((tenant_id, *context.items()), entry)
+                if branch_key.cacheable:
+                    entry.renew()
+                    self._encrypting.put(cache_key, entry)
                 return message
         raise _out_of_attempts()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from threading import Lock
@@ -36,10 +35,11 @@ class LruCache(Generic[K, V]):
 
     def get(self, key: K) -> V | None:
         """The entry, now the most recently used, or None."""
-        entry = self._entries.get(key)
-        if entry is not None:
-            with contextlib.suppress(KeyError):  # evicted in between by another thread; what was found is still good
-                self._entries.move_to_end(key)
+        try:
+            entry = self._entries[key]
+            self._entries.move_to_end(key)
+        except KeyError:  # not there, or just evicted by another thread
+            return None
         return entry
 
     def put(self, key: K, value: V) -> None:

@@ -20,21 +20,24 @@ class Timekeeper:
     """
 
     def __init__(self, clock: Clock, on_fault: Callable[[str], None]) -> None:
-        self._read = clock.read
+        self._wall = clock.wall
+        self._boot = clock.boot
         self._on_fault = on_fault
         self._high = float("-inf")
 
-    def now(self) -> Instant:
-        """Both clocks. Purges first if the wall clock went back since any earlier reading."""
+    def tick(self) -> tuple[float, float]:
+        """Wall and boot clock, in seconds. Purges first if the wall clock went back since any earlier reading."""
         # The mark is read before the clock: a thread that is held up in between must not see another's later mark.
         high = self._high
-        instant = self._read()
-        if instant[0] >= high:
-            self._high = instant[0]
-        else:
-            self._high = instant[0]
+        wall = self._wall()
+        self._high = wall
+        if wall < high:
             self._on_fault("clock_stepped_back")
-        return instant
+        return wall, self._boot()
+
+    def now(self) -> Instant:
+        """As `tick`, for arithmetic."""
+        return Instant(*self.tick())
 
     def compare(self, server_time: float | None, sent: Instant, received: Instant) -> None:
         """Compare our wall clock with the time another machine put into its answer.
