@@ -10,7 +10,7 @@ from typing import Literal
 from core.domain.kek import Kek, ProviderName
 from core.domain.message import DEFAULT_FRAME_LENGTH
 from core.domain.tenants import KeyPolicy
-from core.errors import InvalidRequest
+from core.errors import InvalidRequest, StoreUnavailable
 from core.ports import AuditLog, Clock, Events, KeyProvider, KeyStore, Signer, TenantStore
 from core.service.access import AccessGate
 from core.service.alarms import Alarms
@@ -135,6 +135,10 @@ def local_leaves(config: Config) -> Leaves:
 
     if config.data_dir is None:
         raise InvalidRequest("the embedded default needs a data directory")
+    try:
+        config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(f"the data directory cannot be made: {error.strerror}") from None
     clock = SystemClock()
     kek_dir = config.data_dir / "keks"
     platform_kek = LocalKms(kek_dir).ensure(PLATFORM_KEK)

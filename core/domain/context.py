@@ -68,8 +68,8 @@ def parse(data: bytes, *, canonical: bool = True) -> dict[str, str]:
     """
     if not data:
         return {}
-    if len(data) < 2:
-        raise MessageInvalid("the encryption context in the message is cut short")
+    if not 2 <= len(data) <= 0xFFFF:
+        raise MessageInvalid("the encryption context in the message is cut short, or longer than the format allows")
     count = unpack_from(">H", data)[0]
     position, pairs, previous = 2, {}, b""
     if not 0 < count <= (len(data) - 2) // 4:

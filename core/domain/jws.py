@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from base64 import urlsafe_b64decode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,10 +29,12 @@ def verify(compact: str, jwks: Mapping[str, Any]) -> dict[str, Any]:
     try:
         head, payload, signature = compact.split(".")
         header = json.loads(_decode(head))
+        if "crit" in header:  # an extension that must be understood; none is (RFC 7515, 4.1.11)
+            raise ValueError("critical extension")
         key = next(k for k in jwks["keys"] if k["kid"] == header["kid"] and k["alg"] == header["alg"])
         _check(key, f"{head}.{payload}".encode(), _decode(signature))
         body = json.loads(_decode(payload))
-    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, InvalidSignature):
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError, InvalidSignature):
         raise InvalidRequest("the signed statement is malformed, or not signed by a key of this key set") from None
     if not isinstance(body, dict):
         raise InvalidRequest("the signed statement's payload is not an object")
@@ -51,4 +53,8 @@ def _check(key: Mapping[str, str], signed: bytes, signature: bytes) -> None:
 
 
 def _decode(text: str) -> bytes:
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    # The decoder skips what is not in its alphabet and ignores leftover bits; a statement has one valid spelling.
+    data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if urlsafe_b64encode(data).rstrip(b"=") != text.encode():
+        raise ValueError("not base64url in its one valid form")
+    return data

@@ -19,7 +19,7 @@ from struct import pack, unpack_from
 from core.domain import context as contexts
 from core.domain.encrypted_data_key import EncryptedDataKey
 from core.domain.message_keys import COMMITMENT_BYTES, MESSAGE_ID_BYTES, SUITE
-from core.errors import MessageInvalid
+from core.errors import InvalidRequest, MessageInvalid
 
 VERSION = b"\x02"
 PREFIX = VERSION + SUITE
@@ -75,7 +75,12 @@ def section_bytes(context: bytes, edk: EncryptedDataKey, frame_length: int) -> b
         context: Canonical context bytes.
         edk: The data key, wrapped.
         frame_length: Bytes of plaintext per frame.
+
+    Raises:
+        InvalidRequest: Frames that no reader of ours would accept.
     """
+    if not 1 <= frame_length <= MAX_FRAME_LENGTH:
+        raise InvalidRequest(f"a frame holds 1 to {MAX_FRAME_LENGTH} bytes of plaintext")
     return b"".join(
         (pack(">H", len(context)), context, b"\x00\x01", edk.serialise(), bytes([FRAMED]), pack(">I", frame_length))
     )

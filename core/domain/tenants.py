@@ -128,11 +128,27 @@ class TenantRecord:
             StoreCorrupt: It is not a tenant record.
         """
         try:
-            return cls(
+            record = cls(
                 **{**body, "state": State(body["state"]), "policy": KeyPolicy(**body["policy"])},
             )
-        except (KeyError, TypeError, ValueError):
+            record._check_types()
+            record.policy.check()
+        except (KeyError, TypeError, ValueError, InvalidRequest):
             raise StoreCorrupt("a stored tenant record cannot be read") from None
+        return record
+
+    def _check_types(self) -> None:
+        # A JSON document can hold anything; what is compared and counted later must be what it is declared to be.
+        policy, moving_from = self.policy, "" if self.moving_from is None else self.moving_from
+        texts = (self.tenant_id, self.branch_key_id, self.kek, self.since, self.created, self.display_name, self.cause)
+        counts = (self.configuration_revision, self.sequence_floor, policy.rotation_days)
+        if not (
+            all(type(value) is str for value in (*texts, moving_from))
+            and all(type(value) is int and value >= 0 for value in counts)
+            and all(type(value) in (int, float) for value in (policy.lease, policy.outage_grace))
+            and type(self.deleted) is bool
+        ):
+            raise TypeError("a field has another type")
 
 
 def check_rewrite(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

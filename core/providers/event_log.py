@@ -42,7 +42,7 @@ class EventLog:
             self._logger.log(level, "%s", text)
 
     def _encode(self, event_type: str, subject: str, data: dict[str, Any]) -> str:
-        time = datetime.fromtimestamp(self._clock.read().wall, UTC).isoformat(timespec="microseconds")
+        time = datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(timespec="microseconds")
         event = {
             "specversion": "1.0",
             "id": str(uuid4()),

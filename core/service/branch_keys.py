@@ -51,6 +51,7 @@ class BranchKey:
         view: The tenant's view when it was asked for.
         generation: The view's generation at that time.
         asked: Both clocks before the unwrap request was sent.
+        lasting: Whether it may serve calls that did not ask for it, for its lease; else it serves for a moment.
     """
 
     __slots__ = (
@@ -59,6 +60,7 @@ class BranchKey:
         "branch_key_id",
         "generation",
         "key",
+        "lasting",
         "sequence",
         "stored",
         "version_id",
@@ -66,7 +68,9 @@ class BranchKey:
         "wall_until",
     )
 
-    def __init__(self, stored: StoredRow, key: bytes, view: TenantView, generation: int, asked: Instant) -> None:
+    def __init__(
+        self, stored: StoredRow, key: bytes, view: TenantView, generation: int, asked: Instant, *, lasting: bool
+    ) -> None:
         self.stored = stored
         self.branch_key_id = stored.row.branch_key_id
         self.version_id = stored.row.version_id
@@ -75,8 +79,8 @@ class BranchKey:
         self.view = view
         self.generation = generation
         self.asked = asked
-        lease = view.record.policy.lease
-        self.wall_until, self.boot_until = asked.plus(lease if lease > 0 else UNCACHED_USE)
+        self.lasting = lasting
+        self.wall_until, self.boot_until = asked.plus(view.record.policy.lease if lasting else UNCACHED_USE)
 
     def __repr__(self) -> str:
         return f"<BranchKey {self.branch_key_id} version {self.version_id}>"
@@ -84,7 +88,7 @@ class BranchKey:
     @property
     def cacheable(self) -> bool:
         """Whether it may serve calls that did not ask for it."""
-        return self.view.record.policy.lease > 0 and self.generation == self.view.generation
+        return self.lasting and self.generation == self.view.generation
 
     def serves(self, now: Instant) -> bool:
         """Whether it may be used now: lease running, and no purge since it was asked for."""
@@ -179,10 +183,10 @@ class BranchKeys:
             if row.kek.locator not in view.record.keks:
                 raise self._corrupt(view, stored, "it names a key that is not in the tenant's current set")
         if row_type == ACTIVE:
-            floor = view.record.sequence_floor
-            if mac.sequence < floor:
+            if mac.sequence < view.floor:
                 raise self._corrupt(view, stored, "it is older than one seen before")
-            if mac.sequence > floor:
+            view.saw(mac.sequence)
+            if mac.sequence > view.record.sequence_floor:
                 self._raise_floor(view.tenant_id, mac.sequence)
         return stored
 
@@ -208,19 +212,22 @@ class BranchKeys:
             return cached  # another thread's flight landed between our look and our start
         try:
             stored = self._read(view, slot, asked)
-            key = self._unwrap(view, stored)
+            key, trusted = self._unwrap(view, stored)
         except (Silence, StoreUnavailable) as silence:
             if cached is not None and self._extend(cached, view, asked):
                 return cached
             if isinstance(silence, StoreUnavailable):
                 raise
             raise KeyUnreachable("the key management system does not answer", retry_after=int(ASK_AGAIN)) from None
+        if not trusted:
+            # Our clock is off and everything was purged: this answer serves the calls that wait for it, no more.
+            return BranchKey(stored, key, view, view.generation, asked, lasting=False)
         if cached is not None and cached.version_id == stored.row.version_id and compare_digest(cached.key, key):
             # The same key: data keys that hang on it live on under its new lease.
             cached.asked = asked
             cached.wall_until, cached.boot_until = asked.plus(view.record.policy.lease)
             return cached
-        branch_key = BranchKey(stored, key, view, generation, asked)
+        branch_key = BranchKey(stored, key, view, generation, asked, lasting=view.record.policy.lease > 0)
         if branch_key.cacheable:
             self._cache.put(slot, branch_key)
             # The ACTIVE row holds the same key as its version's own row: reading what was just written asks no KMS.
@@ -242,7 +249,7 @@ class BranchKeys:
             raise _unknown_version()
         return stored
 
-    def _unwrap(self, view: TenantView, stored: StoredRow) -> bytes:
+    def _unwrap(self, view: TenantView, stored: StoredRow) -> tuple[bytes, bool]:
         row = stored.row
         sent = self._timekeeper.now()
         try:
@@ -255,10 +262,10 @@ class BranchKeys:
             raise self._providers.refusal(row.kek, denial) from None
         except WrapMismatch:
             raise self._corrupt(view, stored, "it does not unwrap") from None
-        self._timekeeper.compare(unwrapped.server_time, sent, self._timekeeper.now())
+        trusted = self._timekeeper.compare(unwrapped.server_time, sent, self._timekeeper.now())
         if len(unwrapped.key) != KEY_BYTES:
             raise self._corrupt(view, stored, "it unwraps to a wrong length")
-        return unwrapped.key
+        return unwrapped.key, trusted
 
     def _extend(self, cached: BranchKey, view: TenantView, now: Instant) -> bool:
         policy = view.record.policy

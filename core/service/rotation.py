@@ -44,6 +44,7 @@ class RotationService:
         view.require("write")
         active = self._writer.rotate(view.record, self._current(view))
         sequence = active.mac.sequence if active.mac else 0
+        view.saw(sequence)
         self._tenants.raise_floor(tenant_id, sequence)
         self._gate.purge(tenant_id)
         return Rotation(tenant_id, active.row.branch_key_id, active.row.version_id, sequence, active.row.create_time)

@@ -33,6 +33,7 @@ class TenantView:
 
     __slots__ = (
         "boot_until",
+        "floor",
         "generation",
         "lock",
         "may_read",
@@ -48,6 +49,7 @@ class TenantView:
     def __init__(self, tenant_id: str) -> None:
         self.tenant_id = tenant_id
         self.lock = Lock()
+        self.floor = 0
         self.read_at = LONG_AGO
         self.wall_until = self.boot_until = float("-inf")
         self.generation = next(_generations)
@@ -60,6 +62,10 @@ class TenantView:
     def counts_until(self, deadline: Instant) -> None:
         """Set until when the record counts."""
         self.wall_until, self.boot_until = deadline
+
+    def saw(self, sequence: int) -> None:
+        """Remember that an ACTIVE row of this sequence exists, so that an older one is refused."""
+        self.floor = max(self.floor, sequence)
 
     def purge(self) -> None:
         """Make every key cached under this view useless."""
@@ -168,9 +174,12 @@ class StateGate:
                 raise NotFound("there is no such tenant")
             if view.read_at != LONG_AGO and _gating(view.record) != _gating(record):
                 view.purge()
+                if view.record.branch_key_id != record.branch_key_id:
+                    view.floor = 0
             rule = RULES[record.state]
             view.record, view.may_read, view.may_write = record, rule.may_read, rule.may_write
             view.read_at = started
+            view.saw(record.sequence_floor)
             view.counts_until(started.plus(self._state_age))
 
     def purge(self, tenant_id: str) -> None:

@@ -39,13 +39,18 @@ class Timekeeper:
         """As `tick`, for arithmetic."""
         return Instant(*self.tick())
 
-    def compare(self, server_time: float | None, sent: Instant, received: Instant) -> None:
+    def compare(self, server_time: float | None, sent: Instant, received: Instant) -> bool:
         """Compare our wall clock with the time another machine put into its answer.
 
         Args:
             server_time: Its wall clock, seconds since the epoch; None if it told none.
             sent: Our clocks before the request was sent.
             received: Our clocks when the answer had arrived.
+
+        Returns:
+            Whether they agree; if not, everything was purged.
         """
-        if server_time is not None and not sent.wall - MAX_SKEW <= server_time <= received.wall + MAX_SKEW:
-            self._on_fault("clock_skewed")
+        if server_time is None or sent.wall - MAX_SKEW <= server_time <= received.wall + MAX_SKEW:
+            return True
+        self._on_fault("clock_skewed")
+        return False

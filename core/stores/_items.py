@@ -35,6 +35,8 @@ from core.errors import InternalError, StoreCorrupt
 FENCE = "keystead:fence"
 MAC_PREFIX = "keystead:mac:"
 _TAG_BYTES = 32
+_MOST = 2**63 - 1
+"""What every store, and the MAC's own layout, can hold of a count."""
 _ROW_ATTRIBUTES = frozenset({"branch-key-id", "type", "create-time", "hierarchy-version", "kms-arn", TENANT_KEY})
 
 
@@ -103,7 +105,7 @@ def stored_row(branch_key_id: str, item: Item, mac: Item | None) -> StoredRow:
         found.keys() != expected
         or not _is_count(found["hierarchy-version"])
         or found["hierarchy-version"] != int(HIERARCHY_VERSION)
-        or not all(isinstance(value, str) for name, value in found.items() if name != "hierarchy-version")
+        or not all(_is_text(value) for name, value in found.items() if name != "hierarchy-version")
         or (found["branch-key-id"], found["type"]) != (branch_key_id, item.type)
         or not _is_version_type(version_type)
         or not item.enc
@@ -165,8 +167,15 @@ def _is_version_type(text: object) -> bool:
     )
 
 
+def _is_text(value: object) -> bool:
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST
 
 
 def _dump(attributes: Mapping[str, str | int]) -> str:

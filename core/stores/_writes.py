@@ -32,9 +32,10 @@ def create(existing: Collection[str], version: StoredRow, active: StoredRow, fen
     _check_pair(version, active)
     if fence < 1:
         raise InternalError("a fence counts from 1")
+    items = [*row_items(version), *row_items(active), fence_item(fence)]
     if existing:
         raise Conflict("the branch key exists")
-    return [*row_items(version), *row_items(active), fence_item(fence)]
+    return items
 
 
 def rotate(get: Get, version: StoredRow, active: StoredRow, *, expected_active_enc: bytes, fence: int) -> list[Item]:
@@ -46,11 +47,12 @@ def rotate(get: Get, version: StoredRow, active: StoredRow, *, expected_active_e
         InternalError: As in `create`.
     """
     _check_pair(version, active)
+    items = [*row_items(version), *row_items(active)]
     _check_fence(get, fence)
     _check_enc(get(ACTIVE), expected_active_enc)
     if get(version.row.type) is not None:
         raise Conflict("the branch key version exists")
-    return [*row_items(version), *row_items(active)]
+    return items
 
 
 def replace_wrapping(get: Get, row: StoredRow, *, expected_enc: bytes, fence: int) -> list[Item]:

@@ -56,6 +56,9 @@ def mapped_faults() -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise translated(error) from error
+    except UnicodeError as error:
+        # A damaged schema makes a message that Python's module cannot decode.
+        raise translated(sqlite3.OperationalError()) from error
     except OSError as error:
         raise StoreUnavailable(
             f"the embedded database's file cannot be used ({type(error).__name__}, errno {error.errno})"
