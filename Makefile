@@ -1,0 +1,97 @@
+# Needs python3 (3.11 or newer, with venv), make and a network. Everything else is set up by the targets themselves,
+# in .tools (uv) and .venv (what requirements-dev.txt pins by hash), and only when a pinned file has changed.
+
+PYTHON ?= python3
+PORT ?= $(or $(KEYSTEAD_PORT),8080)
+DATA ?= $(or $(KEYSTEAD_DATA),.keystead)
+ARGS ?=
+# How many processes run the tests, and what else pytest is told: make test-unit PYTEST_ARGS='-k audit -x'
+JOBS ?= 2
+PYTEST_ARGS ?=
+# make lock UPGRADE=1 takes the newest versions that are at least COOL_OFF old; make lock alone keeps what is pinned.
+UPGRADE ?=
+COOL_OFF ?= 7 days
+
+BIN := .venv/bin
+UV := .tools/uv/bin/uv
+SOURCES = $(wildcard core functions tests benchmarks)
+
+# Bytecode makes a fresh process start several times as fast.
+unexport PYTHONDONTWRITEBYTECODE
+# uv installs into .venv and nowhere else, with the interpreter it is given.
+export UV_PYTHON_DOWNLOADS := never
+unexport VIRTUAL_ENV
+
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock" --exclude-newer "$(COOL_OFF)" $(if $(UPGRADE),--upgrade)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run demo test test-unit check format bench lock clean python-version
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: .venv/.installed ## install what the other targets need (they do it themselves)
+
+run: export KEYSTEAD_PORT := $(PORT)
+run: export KEYSTEAD_DATA := $(DATA)
+run: setup ## serve on loopback: PORT=8080 DATA=.keystead ARGS='--workers 2'
+	@$(BIN)/keystead serve $(ARGS)
+
+demo: setup ## tell the whole story in a temporary data directory; exit 0 only if all of it held
+	@$(BIN)/keystead demo $(ARGS)
+
+test: check ## check, then every test, with coverage
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --cov --cov-report=term --durations=15 $(PYTEST_ARGS)
+
+test-unit: setup ## the quick tests: no real processes, no official SDK
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow" $(PYTEST_ARGS)
+
+check: setup ## lint, format, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_repository.py
+
+format: setup ## rewrite the sources as `make check` wants them
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: setup ## the benchmarks: a table here, JSON under benchmarks/results
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lock: $(UV) ## pin requirements*.txt by hash from pyproject.toml (UPGRADE=1 for the newest)
+	$(COMPILE) pyproject.toml --group dev --output-file requirements-dev.txt
+	$(COMPILE) pyproject.toml --constraint requirements-dev.txt --no-annotate --output-file requirements.txt
+	$(COMPILE) --group tools --output-file requirements-tools.txt
+
+clean: ## remove everything that make made, except the data directory
+	rm -rf .venv .tools *.egg-info build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* benchmarks/results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+python-version:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: $(PYTHON) is missing or older than Python 3.11" >&2; \
+	  echo "hint: install Python 3.11 or newer, or name one: make PYTHON=python3.13 ..." >&2; exit 1; }
+
+# The order matters: tools, then third-party packages, then the project itself, each redone only when its input changed.
+$(UV): requirements-tools.txt | python-version
+	@echo "setting up uv"
+	@rm -rf .tools/uv
+	@$(PYTHON) -m venv .tools/uv || { \
+	  echo "error: $(PYTHON) -m venv failed" >&2; \
+	  echo "hint: on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@.tools/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+	  -r requirements-tools.txt
+	@touch $@
+
+.venv/.synced: requirements-dev.txt $(UV)
+	@echo "setting up .venv"
+	@test -x $(BIN)/python || $(UV) venv --quiet --clear --no-project --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --only-binary :all: --compile-bytecode \
+	  requirements-dev.txt
+	@touch $@
+
+.venv/.installed: pyproject.toml .venv/.synced
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
