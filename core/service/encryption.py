@@ -20,7 +20,7 @@ from core.domain.message import decrypt as decrypt_message
 from core.domain.message import encrypt as encrypt_message
 from core.domain.message_header import Header, parse_header
 from core.domain.timing import Instant
-from core.errors import ContextMismatch, KeyUnreachable, MessageInvalid
+from core.errors import KeyUnreachable, MessageInvalid
 from core.service.branch_keys import BranchKey, BranchKeys
 from core.service.lru import LruCache
 from core.service.state_gate import StateGate, TenantView
@@ -143,8 +143,9 @@ class EncryptionService:
         self._frame_length = frame_length
         self._encrypting: LruCache[tuple[object, ...], CachedDataKey] = LruCache(self._limits.entries)
         self._decrypting: LruCache[tuple[str, bytes], CachedDataKey] = LruCache(self._limits.entries)
-        self._find_encrypting = self._encrypting.get
-        self._find_decrypting = self._decrypting.get
+        # An entry in use is put again whenever the tenant's record was read anew; that keeps the order well enough.
+        self._find_encrypting = self._encrypting.peek
+        self._find_decrypting = self._decrypting.peek
 
     def encrypt(self, tenant_id: str, plaintext: bytes, context: Mapping[str, str]) -> bytes:
         """Encrypt a value into a message.
@@ -180,16 +181,11 @@ class EncryptionService:
             ContextMismatch: The pairs differ.
             NotFound, KeyWithheld, Unavailable, ServiceFault: As `encrypt`.
         """
-        if not foreign:
-            entry = self._find_decrypting((tenant_id, own_section(message)))
-            if entry is not None and entry.serves(self._tick()):
-                if context != entry.context:
-                    raise ContextMismatch(
-                        "the encryption context given differs from the one the data was encrypted under"
-                    )
-                plaintext = decrypt_message(entry.key, message)
-                if entry.serves(self._tick()):
-                    return plaintext
+        entry = self._find_decrypting((tenant_id, own_section(message)))
+        if entry is not None and entry.serves(self._tick()) and context == entry.context and not foreign:
+            plaintext = decrypt_message(entry.key, message)
+            if entry.serves(self._tick()):
+                return plaintext
         return self._decrypt_cold(tenant_id, message, context, foreign=foreign)
 
     def _encrypt_cold(self, tenant_id: str, plaintext: bytes, context: Mapping[str, str]) -> bytes:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from time import sleep
+from urllib.parse import quote_from_bytes
 
 from core.errors import StoreUnavailable
 from core.stores.sqlite import schema
@@ -31,7 +33,11 @@ def connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
     """
     # mode=rw: a file that has vanished since it was prepared must not come back empty.
     connection = sqlite3.connect(
-        f"{path.as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None, check_same_thread=False
+        f"file:{quote_from_bytes(os.fsencode(path))}?mode=rw",
+        uri=True,
+        timeout=0,
+        isolation_level=None,
+        check_same_thread=False,
     )
     try:
         _use_write_ahead_log(connection, busy_timeout)
