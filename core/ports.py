@@ -1,6 +1,9 @@
 """The Protocols that leaves implement. Each has one conformance suite in tests/conformance, run against every leaf.
 
-Anything but the listed exceptions escaping from a leaf is a bug in the leaf.
+Anything but the listed exceptions escaping from a leaf is a bug in the leaf. Two need no listing. Any method of a
+store raises `StoreCorrupt` where it meets stored data that no store wrote. Any method raises `InternalError`, before it
+changes anything, for arguments that break its contract: a key that is not 32 bytes, a row without a MAC, a body that is
+not JSON, an id that is not valid Unicode.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FIRST_PARTY = ("core", "functions")
+# Modules of the standard library that only some of its versions have.
+STANDARD_LIBRARY = sys.stdlib_module_names | {"_sha2", "_sha512"}
 
 # Longest matching prefix decides which layer a module belongs to.
 _BELOW = frozenset({"core.ports", "core.domain", "core.errors"})
@@ -222,7 +224,7 @@ def _import_violations(module: str, item: Import) -> Iterator[str]:
     top = item.target.partition(".")[0]
     if top in FIRST_PARTY:
         yield from _first_party(module, item.target)
-    elif top not in sys.stdlib_module_names:
+    elif top not in STANDARD_LIBRARY:
         entry = longest_prefix(module, LIBRARIES)
         allowed = LIBRARIES[entry]
         if top not in allowed:

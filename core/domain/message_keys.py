@@ -25,10 +25,13 @@ class _Sha512(Protocol):
 
 def _sha512_for_short_inputs() -> _Sha512:
     # CPython's own SHA-512 starts up faster than OpenSSL's behind hashlib: a fifth of this derivation.
-    for module in ("_sha2", "_sha512"):
-        with suppress(ImportError, AttributeError):
-            found: _Sha512 = import_module(module).sha512
-            return found
+    own: _Sha512
+    with suppress(ImportError, AttributeError):
+        own = import_module("_sha2").sha512
+        return own
+    with suppress(ImportError, AttributeError):  # up to Python 3.11
+        own = import_module("_sha512").sha512
+        return own
     return hashlib.sha512
 
 

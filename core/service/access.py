@@ -46,7 +46,6 @@ class Caller:
         tenant_id: The tenant the token acts for, or None for the platform's own.
         scopes: Permissions granted.
         request_id: Joins log lines of one request.
-        reason: Reason code that replaces the operation's own, such as ``SUPPORT``.
     """
 
     subject: str
@@ -54,7 +53,6 @@ class Caller:
     tenant_id: str | None
     scopes: frozenset[str]
     request_id: str = ""
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +120,7 @@ class AccessGate:
             StoreUnavailable: A control-plane act was done but could not be audited.
         """
         if not _allowed(caller, operation, tenant_id):
-            self._refusals.record(caller.subject, caller.tenant_id, operation.name, caller.request_id)
+            self._refusals.record(caller.subject, caller.issuer, caller.tenant_id, operation.name, caller.request_id)
             raise AccessDenied(
                 "the token does not allow this",
                 hint=f"it takes a token of this tenant with the scope {operation.permission}",
@@ -151,7 +149,7 @@ class AccessGate:
         *,
         strict: bool = False,
     ) -> None:
-        fields = {"request_id": caller.request_id, "reason": caller.reason or operation.reason, **facts}
+        fields = {"issuer": caller.issuer, "request_id": caller.request_id, "reason": operation.reason, **facts}
         if operation.kind == "control":
             try:
                 self._audit.record(tenant_id or SYSTEM, operation.name, caller.subject, outcome, fields)

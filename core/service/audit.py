@@ -176,9 +176,12 @@ class AuditTrail:
                     raise InvalidRequest("two checkpoints of one entry differ")
             except (InvalidRequest, KeyError, ValueError) as error:
                 return AuditVerdict(chain, False, 0, len(statements), None, f"a checkpoint fails: {error}", EMPTY_HEAD)
-        head, problem = self._walk(chain, expected)
-        if not problem and self._log.head(chain).sequence < head.sequence:
-            problem = "the head names an earlier entry"
+        try:
+            head, problem = self._walk(chain, expected)
+            if not problem and self._log.head(chain).sequence < head.sequence:
+                problem = "the head names an earlier entry"
+        except StoreCorrupt:
+            head, problem = EMPTY_HEAD, "the stored head cannot be read"
         beyond = [sequence for sequence in expected if sequence > head.sequence]
         if not problem and beyond:
             problem = f"the chain ends before entry {max(beyond)}, which a signed checkpoint names"

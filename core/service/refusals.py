@@ -21,10 +21,15 @@ MAX_PENDING = 1000
 log = logging.getLogger("keystead.audit")
 
 
+_Key = tuple[str, str, str | None, str]
+"""Subject, issuer, the subject's own tenant, operation."""
+
+
 @dataclass(slots=True)
 class _Fold:
     minute: int
     chains: tuple[str, ...]
+    details: dict[str, object]
     count: int = 0
 
 
@@ -40,29 +45,31 @@ class Refusals:
         self._audit = audit
         self._now = now
         self._lock = Lock()
-        self._folds: dict[tuple[str, str], _Fold] = {}
+        self._folds: dict[_Key, _Fold] = {}
 
-    def record(self, subject: str, tenant_id: str | None, operation: str, request_id: str) -> None:
+    def record(self, subject: str, issuer: str, tenant_id: str | None, operation: str, request_id: str) -> None:
         """Record one refusal; never raises, for the caller must hear the refusal itself.
 
         Args:
             subject: Who was refused.
+            issuer: Who vouches for the subject; subjects of two issuers are two subjects.
             tenant_id: The actor's own tenant, if its token names one.
             operation: What it wanted.
             request_id: Joins log lines of one request.
         """
         minute = int(self._now().wall // 60)
         chains = (SYSTEM,) if tenant_id is None else (tenant_id, SYSTEM)
-        key = (subject, operation)
+        key = (subject, issuer, tenant_id, operation)
+        details: dict[str, object] = {"operation": operation, "issuer": issuer}
         with self._lock:
             due = self._take_due(minute)
             fold = self._folds.get(key)
             if fold is not None:
                 fold.count += 1
             else:
-                self._folds[key] = _Fold(minute, chains)
+                self._folds[key] = _Fold(minute, chains, details)
         if fold is None:
-            self._write(chains, subject, operation, {"request_id": request_id, "count": 1})
+            self._write(chains, subject, {**details, "request_id": request_id, "count": 1})
         self._write_folds(due)
 
     def flush(self) -> None:
@@ -71,7 +78,7 @@ class Refusals:
             due, self._folds = list(self._folds.items()), {}
         self._write_folds(due)
 
-    def _take_due(self, minute: int) -> list[tuple[tuple[str, str], _Fold]]:
+    def _take_due(self, minute: int) -> list[tuple[_Key, _Fold]]:
         due = [item for item in self._folds.items() if item[1].minute != minute]
         if len(self._folds) - len(due) >= MAX_PENDING:
             due.append(next(item for item in self._folds.items() if item[1].minute == minute))
@@ -79,17 +86,15 @@ class Refusals:
             del self._folds[key]
         return due
 
-    def _write_folds(self, folds: list[tuple[tuple[str, str], _Fold]]) -> None:
-        for (subject, operation), fold in folds:
+    def _write_folds(self, folds: list[tuple[_Key, _Fold]]) -> None:
+        for (subject, *_), fold in folds:
             if fold.count:
-                self._write(fold.chains, subject, operation, {"count": fold.count, "minute": fold.minute * 60})
+                self._write(fold.chains, subject, {**fold.details, "count": fold.count, "minute": fold.minute * 60})
 
-    def _write(self, chains: tuple[str, ...], subject: str, operation: str, details: dict[str, object]) -> None:
+    def _write(self, chains: tuple[str, ...], subject: str, details: dict[str, object]) -> None:
         for chain in chains:
             try:
-                self._audit.record(
-                    chain, "access.denied", subject, "access_denied", {"operation": operation, **details}
-                )
+                self._audit.record(chain, "access.denied", subject, "access_denied", details)
             except KeysteadError as error:
-                fields = {"chain": chain, "subject": subject, "operation": operation, "code": error.code}
+                fields = {"chain": chain, "subject": subject, "code": error.code, **details}
                 log.error("refusal not recorded", extra={"fields": fields})

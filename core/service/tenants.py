@@ -100,11 +100,11 @@ class Tenants:
         return record
 
     def page(self, after: str = "", limit: int = 100) -> Sequence[TenantRecord]:
-        """Tenants in order of id, tombstones left out.
+        """Tenants in order of id, tombstones left out; fewer than ``limit`` only at the end.
 
         Args:
             after: Begin above this id.
-            limit: At most this many are looked at, 1 to 1000.
+            limit: At most this many, 1 to 1000.
 
         Raises:
             InvalidRequest: The limit is out of range.
@@ -112,8 +112,16 @@ class Tenants:
         """
         if not 1 <= limit <= MAX_PAGE:
             raise InvalidRequest(f"a page holds 1 to {MAX_PAGE} tenants")
-        records = [TenantRecord.from_body(d.body) for d in self._store.list_tenants(after=after, limit=limit)]
-        return [record for record in records if not record.deleted]
+        records: list[TenantRecord] = []
+        while len(records) < limit:
+            wanted = limit - len(records)
+            documents = self._store.list_tenants(after=after, limit=wanted)
+            found = [TenantRecord.from_body(document.body) for document in documents]
+            records += [record for record in found if not record.deleted]
+            if len(documents) < wanted:
+                break
+            after = documents[-1].tenant_id
+        return records
 
     def raise_floor(self, tenant_id: str, sequence: int) -> None:
         """Record that an ACTIVE row of this sequence was seen, so that an older one is refused from now on.

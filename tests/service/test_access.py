@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -178,3 +178,20 @@ def test_a_flood_of_refusals_is_folded(world: World) -> None:
     world.app.close()
     assert sum(entry.details["count"] for entry in world.audit_log.read("other", limit=10)) == 503
     assert sum(entry.details["count"] for entry in world.audit_log.read(SYSTEM, limit=10)) == 503
+
+
+def test_one_subjects_flood_is_not_counted_as_anothers(world: World) -> None:
+    """The same name at two tenants, or from two issuers, is two subjects."""
+    for who in (caller("one"), caller("two"), replace(caller("one"), issuer="elsewhere")):
+        for _ in range(3):
+            with pytest.raises(AccessDenied):
+                world.app.keystead.rotate(who, "acme")
+    world.app.close()
+    counts = {
+        chain: sorted((e.details["issuer"], e.details["count"]) for e in world.audit_log.read(chain, limit=99))
+        for chain in ("one", "two")
+    }
+    assert counts == {
+        "one": [("elsewhere", 1), ("elsewhere", 2), ("test", 1), ("test", 2)],
+        "two": [("test", 1), ("test", 2)],
+    }

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from core.domain.audit import AuditEntry, AuditHead
-from core.errors import Conflict, InvalidRequest, StoreUnavailable
+from core.errors import Conflict, InvalidRequest, StoreCorrupt, StoreUnavailable
 from core.service.audit import CHECKPOINT_EVERY, AuditTrail
 from core.service.timekeeper import Timekeeper
 from core.stores.memory import MemoryAuditLog, MemoryTenantStore
@@ -113,6 +113,15 @@ def test_a_forged_chain_does_not(log: OpenLog, trail: AuditTrail, name: str) -> 
     assert not verdict.ok
     assert verdict.first_fault == fault
     assert verdict.problem
+
+
+def test_an_unreadable_head_is_a_verdict(log: OpenLog, trail: AuditTrail) -> None:
+    def unreadable(_head: AuditHead) -> AuditHead:
+        raise StoreCorrupt("not a head")
+
+    log.forged_head = unreadable
+    verdict = trail.verify("acme")
+    assert (verdict.ok, verdict.problem) == (False, "the stored head cannot be read")
 
 
 def test_a_consistently_rewritten_chain_shows_against_a_checkpoint(log: OpenLog, trail: AuditTrail) -> None:

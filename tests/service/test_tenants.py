@@ -43,6 +43,8 @@ def test_pages(world: World) -> None:
         world.tenant(f"t{number}")
     assert [record.tenant_id for record in world.app.tenants.page(limit=2)] == ["acme", "t0"]
     assert [record.tenant_id for record in world.app.tenants.page(after="t3")] == ["t4"]
+    world.change("t1", deleted=True)
+    assert [record.tenant_id for record in world.app.tenants.page(limit=3)] == ["acme", "t0", "t2"]
     for limit in (0, 1001):
         with pytest.raises(InvalidRequest):
             world.app.tenants.page(limit=limit)

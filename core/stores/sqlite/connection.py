@@ -40,7 +40,7 @@ def connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
         check_same_thread=False,
     )
     try:
-        _use_write_ahead_log(connection, busy_timeout)
+        use_write_ahead_log(connection, busy_timeout)
         for pragma in (
             f"busy_timeout = {round(busy_timeout * 1000)}",
             "synchronous = FULL",
@@ -57,7 +57,17 @@ def connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
     return connection
 
 
-def _use_write_ahead_log(connection: sqlite3.Connection, busy_timeout: float) -> None:
+def use_write_ahead_log(connection: sqlite3.Connection, busy_timeout: float) -> None:
+    """Switch a database to write-ahead logging, or find that it is.
+
+    Args:
+        connection: Just opened, in autocommit mode, with no time-out of its own.
+        busy_timeout: Seconds to try.
+
+    Raises:
+        StoreUnavailable: The file system does not allow it.
+        sqlite3.Error: SQLite refuses.
+    """
     # The switch needs the file alone and does not always wait for it, so several first openings at once collide.
     for remaining in range(int(busy_timeout / _PAUSE), -1, -1):
         try:

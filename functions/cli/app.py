@@ -1,0 +1,136 @@
+"""How every command ends: errors as ``error:`` and ``hint:`` lines, exit codes from one table, signals cleaned up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from core.errors import KeysteadError
+from functions.cli.exits import MEANINGS, Exit, exit_for
+
+
+class Terminated(BaseException):
+    """A signal asked the program to end. Not an `Exception`: only clean-up may stand in its way."""
+
+
+class _Interrupted(BaseException):
+    """Ctrl-C, kept from click, which would turn it into an ordinary failure."""
+
+
+class _BrokenPipe(BaseException):
+    """The reader of stdout went away, kept from click for the same reason."""
+
+
+class Cli(click.Group):
+    """The top of the command tree."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a subcommand."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise _Interrupted from None
+        except BrokenPipeError:
+            raise _BrokenPipe from None
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: ARG002 - ours to decide: errors are reported here
+        **extra: Any,
+    ) -> NoReturn:
+        """Run the program and end the process with a code of the table."""
+        with _termination_caught():
+            code = self._run(args, prog_name or "keystead", complete_var, extra)
+        sys.exit(code)
+
+    def _run(
+        self, args: Sequence[str] | None, prog_name: str, complete_var: str | None, extra: Mapping[str, Any]
+    ) -> int:
+        try:
+            result = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+            sys.stdout.flush()
+            return result if isinstance(result, int) else Exit.OK
+        except (_Interrupted, KeyboardInterrupt, click.Abort):
+            return report("interrupted", code=Exit.INTERRUPTED)
+        except Terminated:
+            return report("terminated", code=Exit.TERMINATED)
+        except (_BrokenPipe, BrokenPipeError):
+            _discard_stdout()
+            return Exit.BROKEN_PIPE
+        except click.UsageError as error:
+            hint = f"{error.ctx.command_path} --help" if error.ctx else "keystead --help"
+            return report(error.format_message(), hint=getattr(error, "hint", None) or hint, code=Exit.USAGE)
+        except click.ClickException as error:
+            return report(error.format_message(), code=error.exit_code)
+        except KeysteadError as error:
+            notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+            return report(error.detail + notes, hint=error.hint, code=exit_for(error))
+        except OSError as error:
+            return report(f"{error.filename or 'system'}: {error.strerror or type(error).__name__}", hint=_hint(error))
+
+
+def report(message: str, *, hint: str | None = None, code: int = Exit.FAILED) -> int:
+    """Write the two lines an error consists of to stderr.
+
+    Args:
+        message: What happened.
+        hint: What to do, if that is not obvious.
+        code: Given back.
+    """
+    try:
+        click.echo(f"error: {message}", err=True)
+        if hint:
+            click.echo(f"hint: {hint}", err=True)
+    except OSError:  # nobody reads stderr either; the exit code still tells
+        return code
+    return code
+
+
+def exit_code_table() -> str:
+    """The table of exit codes, for help."""
+    return "\n".join(f"  {code.value:<4} {meaning}" for code, meaning in MEANINGS.items())
+
+
+def _hint(error: OSError) -> str | None:
+    return "--force replaces it" if isinstance(error, FileExistsError) else None
+
+
+@contextmanager
+def _termination_caught() -> Iterator[None]:
+    """Turn signals that would end the process where it stands, half-written files and all, into an exception."""
+    before = {}
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is None or signal.getsignal(number) in (signal.SIG_IGN, None):  # as nohup wants it
+            continue
+        try:
+            before[number] = signal.signal(number, _terminate)
+        except ValueError:  # not the main thread: whoever runs that one decides
+            break
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def _discard_stdout() -> None:
+    # The interpreter flushes stdout once more at exit, and would complain about the same broken pipe.
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        return

@@ -1,0 +1,164 @@
+"""``keystead audit verify``."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from core.errors import InvalidRequest, NotFound
+from functions.cli import options
+from functions.cli.exits import Exit
+from functions.cli.output import printable
+
+if TYPE_CHECKING:
+    from core.bootstrap import Application
+    from core.service.audit import AuditVerdict
+
+SYSTEM = "_system"
+MAX_CHECKPOINTS = 16 * 1024 * 1024
+"""Bytes of a file of checkpoints."""
+
+
+@click.group()
+def audit() -> None:
+    """Check the audit chains of the local data directory."""
+
+
+@audit.command(
+    epilog="""\b
+Examples:
+  keystead audit verify
+  keystead audit verify --tenant acme --checkpoint acme.checkpoints
+"""
+)
+@click.option(
+    "-t", "--tenant", default="", help="Only this tenant's chain; _system is the operator's. All if not given."
+)
+@click.option(
+    "--checkpoint",
+    "checkpoint_files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Signed checkpoints kept elsewhere: lines, or what GET .../audit/checkpoints answers. Repeat for more.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per chain.")
+@options.data_option
+@click.pass_context
+def verify(ctx: click.Context, tenant: str, checkpoint_files: Sequence[Path], as_json: bool, data: Path | None) -> None:
+    """Check that no entry of an audit chain was changed, cut out, moved or cut off.
+
+    Works on the data directory itself, while the service runs or not. A chain cut off at its end shows only against a
+    checkpoint: those kept in the store are always used, those kept elsewhere hold even if the store was rewritten.
+    """
+    checkpoints = by_chain([line for path in checkpoint_files for line in read_checkpoints(path)])
+    directory = options.existing_data(data)
+    application = open_data(directory)
+    try:
+        verdicts = verify_chains(application, tenant, checkpoints)
+    finally:
+        application.close()
+    for verdict in verdicts:
+        click.echo(json.dumps(asdict(verdict)) if as_json else printable(_line(verdict)))
+    if not all(verdict.ok for verdict in verdicts):
+        ctx.exit(Exit.INTEGRITY)
+
+
+def open_data(directory: Path) -> Application:
+    """Compose the service over a data directory that holds a store.
+
+    Raises:
+        InvalidRequest: It holds none.
+        KeysteadError: It cannot be used.
+    """
+    from dataclasses import replace
+
+    from core.bootstrap import build
+    from functions.settings import Settings
+
+    settings = replace(Settings.from_env(), data=directory, store="sqlite")
+    if not any(directory.iterdir()):
+        raise InvalidRequest(f"the data directory {directory} is empty")
+    return build(settings.to_config())
+
+
+def verify_chains(
+    application: Application, tenant: str = "", checkpoints: Mapping[str, Sequence[str]] | None = None
+) -> list[AuditVerdict]:
+    """Check one chain, or every tenant's and the operator's.
+
+    Args:
+        application: Over the store to check.
+        tenant: The one chain; "" for all.
+        checkpoints: Statements kept elsewhere, by chain. A chain named only here is checked too: it is missing.
+
+    Raises:
+        NotFound: The one chain is empty, and no checkpoint says that it should not be.
+        KeysteadError: The store cannot be read.
+    """
+    given = checkpoints or {}
+    chains = [tenant] if tenant else list(dict.fromkeys([SYSTEM, *_tenants(application), *given]))
+    verdicts = [application.audit.verify(chain, checkpoints=given.get(chain, ())) for chain in chains]
+    if tenant and verdicts[0].ok and not verdicts[0].entries:
+        raise NotFound(f"there is no audit chain of {tenant}")
+    return verdicts
+
+
+def _tenants(application: Application) -> list[str]:
+    # Below the gate, which is for callers; and straight from the store, for a deleted tenant's chain stays.
+    out: list[str] = []
+    while page := application.leaves.tenant_store.list_tenants(after=out[-1] if out else "", limit=500):
+        out += [document.tenant_id for document in page]
+    return out
+
+
+def read_checkpoints(path: Path) -> list[str]:
+    """Read statements from a file: one per line, or the JSON that the API answers.
+
+    Raises:
+        InvalidRequest: It holds something else.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        data = file.read(MAX_CHECKPOINTS + 1)
+    try:
+        text = data.decode("ascii")
+        if len(data) > MAX_CHECKPOINTS:
+            raise ValueError
+        lines = json.loads(text)["checkpoints"] if text.lstrip().startswith("{") else text.split()
+        if not all(isinstance(line, str) for line in lines):
+            raise ValueError
+    except (ValueError, KeyError, TypeError):
+        raise InvalidRequest(f"{path} is not a file of checkpoints") from None
+    return list(lines)
+
+
+def by_chain(statements: Sequence[str]) -> dict[str, list[str]]:
+    """Sort statements by the chain they name; verifying them proves it.
+
+    Raises:
+        InvalidRequest: One is no checkpoint.
+    """
+    out: defaultdict[str, list[str]] = defaultdict(list)
+    for statement in statements:
+        try:
+            payload = statement.split(".")[1]
+            out[json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["chain"]].append(statement)
+        except (ValueError, KeyError, TypeError, IndexError):
+            raise InvalidRequest("a line among the checkpoints is no checkpoint") from None
+    return dict(out)
+
+
+def _line(verdict: AuditVerdict) -> str:
+    counts = f"{verdict.entries} entries, {verdict.checkpoints} checkpoints"
+    if verdict.ok:
+        return f"{verdict.chain}: ok, {counts}"
+    where = f" at entry {verdict.first_fault}" if verdict.first_fault is not None else ""
+    return f"{verdict.chain}: INVALID{where}: {verdict.problem} ({counts} hold)"

@@ -1,0 +1,45 @@
+"""The console script ``keystead``."""
+
+from __future__ import annotations
+
+import click
+
+from functions.cli.app import Cli, exit_code_table
+from functions.cli.audit import audit
+from functions.cli.decrypt import decrypt
+from functions.cli.demo.command import demo
+from functions.cli.encrypt import encrypt
+from functions.cli.inspect_message import inspect
+from functions.cli.keys import rotate, status
+from functions.cli.serve import serve
+from functions.cli.tenant import tenant
+from functions.cli.token import token
+
+
+@click.group(
+    cls=Cli,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=f"""\b
+Examples:
+  keystead serve                                     start the service on this machine
+  export KEYSTEAD_TOKEN=$(keystead token -t demo)    be an application of the tenant demo
+  keystead encrypt report.pdf -o report.keystead     encrypt a file of any length
+  keystead decrypt report.keystead -o report.pdf     and decrypt it
+
+\b
+Exit codes:
+{exit_code_table()}
+""",
+)
+@click.version_option(package_name="keystead", message="keystead %(version)s")
+def cli() -> None:
+    """Keystead: every customer holds the key to its own data."""
+
+
+for command in (serve, demo, token, tenant, encrypt, decrypt, inspect, rotate, status, audit):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the program; ends the process with a code of `functions.cli.exits`."""
+    cli.main()

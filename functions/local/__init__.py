@@ -1,0 +1,1 @@
+"""The local host: one process, an embedded store, loopback only."""

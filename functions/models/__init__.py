@@ -1,0 +1,1 @@
+"""What the API reads and answers, as pydantic models. pydantic stays in this package and in `functions.openapi`."""

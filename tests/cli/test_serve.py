@@ -1,0 +1,102 @@
+"""What serve finds, makes and prints before it serves."""
+
+from pathlib import Path
+
+import pytest
+
+from core.bootstrap import build
+from functions.cli import serve
+from functions.cli.serve import banner, first_tenant
+from functions.identity import Identity
+from functions.local.issuer import LocalIssuer
+from functions.settings import Settings
+from tests.cli.conftest import Run, errors
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data=tmp_path / "data", port=8123)
+
+
+def make(settings: Settings, *tenants: str) -> None:
+    settings.data.mkdir(mode=0o700)
+    application = build(settings.to_config())
+    for tenant_id in tenants:
+        application.tenants.create(tenant_id, "")
+    application.close()
+
+
+def test_an_empty_store_gets_a_tenant(settings: Settings) -> None:
+    assert first_tenant(settings) == "demo"
+    application = build(settings.to_config())
+    (entry,) = application.audit.read("demo")
+    application.close()
+    assert (entry.action, entry.subject) == ("tenant.create", "keystead serve")
+    assert settings.data.stat().st_mode & 0o077 == 0
+    assert first_tenant(settings) == "demo"
+
+
+@pytest.mark.parametrize(("tenants", "shown"), [(["acme", "zeta"], "acme"), (["acme", "demo"], "demo")])
+def test_a_store_with_tenants_gets_no_other(settings: Settings, tenants: list[str], shown: str) -> None:
+    make(settings, *tenants)
+    assert first_tenant(settings) == shown
+    application = build(settings.to_config())
+    assert [record.tenant_id for record in application.tenants.page()] == tenants
+    application.close()
+
+
+def test_the_token_printed_is_an_application_s(settings: Settings) -> None:
+    text = banner(settings, "demo")
+    token = next(line for line in text.splitlines() if line.startswith("eyJ"))
+    caller = Identity([LocalIssuer.open(settings.data).trusted()]).identify(f"Bearer {token}", "r")
+    assert caller.tenant_id == "demo"
+    assert caller.scopes == {"data:encrypt", "data:decrypt", "data:keys"}
+    assert text.startswith("Keystead serves at http://127.0.0.1:8123\n")
+    assert str(settings.data.resolve()) in text
+    assert text.count(f"Bearer {token}'") == 2
+
+
+def test_paths_with_blanks_survive_the_shell(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "it's a place"
+    directory.mkdir()
+    (directory / "README.md").write_text("x")
+    monkeypatch.chdir(directory)
+    assert "it'\"'\"'s a place/README.md'" in banner(settings, "demo")
+
+
+def test_there_is_always_a_file_to_show_it_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(serve, "REPOSITORY", tmp_path)
+    assert serve._readme().is_file()
+
+
+@pytest.mark.parametrize(("host", "url"), [("0.0.0.0", "http://127.0.0.1:8123"), ("::", "http://[::1]:8123")])
+def test_the_address_printed_can_be_connected_to(settings: Settings, host: str, url: str) -> None:
+    listening = Settings(data=settings.data, port=8123, host=host, allow_remote=True)
+    assert banner(listening, "demo").startswith(f"Keystead serves at {url}\n")
+
+
+def test_without_the_local_issuer_no_token_is_printed(settings: Settings) -> None:
+    text = banner(Settings(data=settings.data, local_issuer=False), "demo")
+    assert "eyJ" not in text
+    assert not settings.data.exists()
+
+
+def test_a_store_in_memory_is_shown_how_to_fill(settings: Settings) -> None:
+    memory = Settings(data=settings.data, store="memory")
+    assert first_tenant(memory) == ""
+    text = banner(memory, "")
+    assert "-X PUT" in text
+    assert text.count("curl ") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--port", "65536"], ["--workers", "0"], ["--host", "192.0.2.1"], ["--host", "0.0.0.0"]]
+)
+def test_what_cannot_be_served(run: Run, tmp_path: Path, arguments: list[str]) -> None:
+    result = run("serve", "--data", str(tmp_path / "data"), *arguments, code=2)
+    assert errors(result)["error"]
+    assert result.stdout == ""
+    assert not (tmp_path / "data").exists()

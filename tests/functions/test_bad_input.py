@@ -1,0 +1,223 @@
+"""Every kind of bad request, through the local host's application: the right problem, no trace, no secret."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from functions.local.logs import JsonFormatter
+from functions.messages import MAX_BODY, Response
+from tests.functions import tokens
+from tests.functions.asgi import call
+
+CANARY = "canary-5e1c"
+CANARY64 = base64.b64encode(CANARY.encode()).decode()
+ENCRYPT = "/v1/tenants/acme/encrypt"
+DECRYPT = "/v1/tenants/acme/decrypt"
+JSON = ("content-type", "application/json")
+RAW = ("content-type", "application/octet-stream")
+GOOD = tokens.mint()
+NOW = tokens.NOW
+PLAIN = json.dumps({"plaintext": CANARY64}).encode()
+
+
+@dataclass(frozen=True)
+class Bad:
+    """One bad request and the answer it deserves."""
+
+    name: str
+    status: int
+    code: str
+    method: str = "POST"
+    target: str = ENCRYPT
+    headers: tuple[tuple[str, str], ...] = (JSON,)
+    chunks: tuple[bytes, ...] = (PLAIN,)
+    token: str | None = field(default=GOOD, repr=False)
+    host: str = "127.0.0.1"
+
+
+def context_of(**pairs: str) -> tuple[bytes, ...]:
+    return (json.dumps({"plaintext": CANARY64, "context": pairs}).encode(),)
+
+
+def bad_token(name: str, token: str | None) -> Bad:
+    return Bad(f"token {name}", 401, "unauthenticated", token=token)
+
+
+def length(size: object) -> tuple[str, str]:
+    return ("content-length", str(size))
+
+
+CASES = [
+    Bad("unknown route", 404, "not_found", target=f"/v1/{CANARY}"),
+    Bad("root", 404, "not_found", "GET", "/"),
+    Bad("star", 404, "not_found", "OPTIONS", "*"),
+    Bad("trailing slash", 404, "not_found", target=ENCRYPT + "/"),
+    Bad("double slash", 404, "not_found", target="//v1/tenants/acme/encrypt"),
+    Bad("encoded slash", 404, "not_found", target="/v1/tenants/acme%2Fencrypt"),
+    Bad("dot segments", 404, "not_found", target="/v1/tenants/beta/../acme/encrypt"),
+    Bad("encoded dots", 404, "not_found", target="/v1/tenants/%2e%2e/encrypt"),
+    Bad("encoded tenant", 404, "not_found", target="/v1/tenants/%61cme/encrypt"),
+    Bad("wrong method", 405, "method_not_allowed", "GET"),
+    Bad("made-up method", 405, "method_not_allowed", "BREW"),
+    Bad("malformed tenant", 400, "invalid_request", target="/v1/tenants/Acme/encrypt"),
+    Bad("unexpected query", 400, "invalid_request", target=f"{ENCRYPT}?x={CANARY}"),
+    Bad("malformed json", 400, "invalid_request", chunks=(b'{"plaintext":"' + CANARY64.encode(),)),
+    Bad("no object", 400, "invalid_request", chunks=(b"[]",)),
+    Bad("empty body", 400, "invalid_request", chunks=()),
+    Bad("unknown field", 400, "invalid_request", chunks=(json.dumps({"plaintext": "", CANARY: CANARY}).encode(),)),
+    Bad("duplicate field", 400, "invalid_request", chunks=(b'{"plaintext":"","plaintext":"%s"}' % CANARY64.encode(),)),
+    Bad("deep nesting", 400, "invalid_request", chunks=(b'{"plaintext":' + b"[" * 200_000,)),
+    Bad("huge number", 400, "invalid_request", chunks=(b'{"plaintext":%s}' % (b"9" * 50_000),)),
+    Bad("nan", 400, "invalid_request", chunks=(b'{"plaintext":NaN}',)),
+    Bad("surrogate", 400, "invalid_request", chunks=(b'{"plaintext":"","context":{"a":"\\udc00"}}',)),
+    Bad("not utf-8", 400, "invalid_request", chunks=(b'{"plaintext":"\xff"}',)),
+    Bad("bad base64", 400, "invalid_request", chunks=(json.dumps({"plaintext": CANARY}).encode(),)),
+    Bad("base64url", 400, "invalid_request", chunks=(b'{"plaintext":"-_-_"}',)),
+    Bad("one and many", 400, "invalid_request", chunks=(b'{"plaintext":"","items":[]}',)),
+    Bad("too many items", 400, "invalid_request", chunks=(json.dumps({"items": [{"plaintext": ""}] * 101}).encode(),)),
+    Bad("reserved tenant_id", 400, "invalid_request", chunks=context_of(tenant_id="beta")),
+    Bad("reserved keystead-", 400, "invalid_request", chunks=context_of(**{"keystead-use": "caller"})),
+    Bad("reserved aws-crypto-", 400, "invalid_request", chunks=context_of(**{"aws-crypto-public-key": CANARY})),
+    Bad("empty context key", 400, "invalid_request", chunks=context_of(**{"": CANARY})),
+    Bad("long context value", 400, "invalid_request", chunks=context_of(a=CANARY * 200)),
+    Bad("context header of json body", 400, "invalid_request", headers=(JSON, ("keystead-context", "e30="))),
+    Bad("broken context header", 400, "invalid_request", headers=(RAW, ("keystead-context", CANARY))),
+    Bad("reserved in header", 400, "invalid_request", headers=(RAW, ("keystead-context", "eyJ0ZW5hbnRfaWQiOiJiIn0="))),
+    Bad("oversize with a length", 413, "payload_too_large", headers=(JSON, length(MAX_BODY + 1)), chunks=()),
+    Bad("oversize in chunks", 413, "payload_too_large", headers=(RAW,), chunks=(bytes(1 << 20),) * 5),
+    Bad("oversize in one", 413, "payload_too_large", headers=(RAW,), chunks=(bytes(MAX_BODY + 1),)),
+    Bad("more than its length", 413, "payload_too_large", headers=(RAW, length(5)), chunks=(bytes(1 << 20),) * 5),
+    Bad("answer over the limit", 413, "payload_too_large", headers=(RAW,), chunks=(bytes(MAX_BODY),)),
+    Bad(
+        "small route, big body", 413, "payload_too_large", target="/v1/tenants/acme/data-keys", chunks=(b" " * 70_000,)
+    ),
+    Bad("length no number", 400, "invalid_request", headers=(JSON, length("1e3"))),
+    Bad("two lengths", 400, "invalid_request", headers=(JSON, length(1), length(2))),
+    Bad("gzip", 415, "unsupported_media_type", headers=(JSON, ("content-encoding", "gzip"))),
+    Bad("form", 415, "unsupported_media_type", headers=(("content-type", "application/x-www-form-urlencoded"),)),
+    Bad("text", 415, "unsupported_media_type", headers=(("content-type", f"text/{CANARY}"),)),
+    Bad("no type", 415, "unsupported_media_type", headers=()),
+    Bad("two types", 415, "unsupported_media_type", headers=(JSON, JSON)),
+    Bad("raw where not read", 415, "unsupported_media_type", target="/v1/tenants/acme/data-keys", headers=(RAW,)),
+    Bad("body on GET", 400, "invalid_request", "GET", "/v1/tenants/acme/key"),
+    Bad("not a message", 422, "message_invalid", target=DECRYPT, headers=(RAW,), chunks=(CANARY.encode(),)),
+    Bad("empty message", 422, "message_invalid", target=DECRYPT, headers=(RAW,), chunks=()),
+    Bad(
+        "not an encrypted key",
+        422,
+        "message_invalid",
+        target="/v1/tenants/acme/data-keys/decrypt",
+        chunks=(json.dumps({"encrypted_data_key": CANARY64}).encode(),),
+    ),
+    bad_token("missing", None),
+    bad_token("empty", ""),
+    bad_token("garbage", CANARY),
+    bad_token("expired", tokens.mint(iat=NOW - 900, exp=NOW - 60)),
+    bad_token("of a foreign issuer", tokens.mint(iss="https://evil.test")),
+    bad_token("of a wrong audience", tokens.mint(aud="other")),
+    bad_token("alg none", tokens.assemble({"alg": "none", "kid": "r"}, tokens.claims())),
+    bad_token("HS256 with the public key", tokens.hs256_with_public_key()),
+    bad_token("tampered", tokens.tampered()),
+    bad_token("without kid", tokens.mint(None)),
+    bad_token("valid too long", tokens.mint(exp=NOW + 90_000)),
+    Bad("two tokens", 401, "unauthenticated", headers=(JSON, ("authorization", f"Bearer {GOOD}"))),
+    Bad("wrong tenant", 403, "access_denied", target="/v1/tenants/beta/encrypt"),
+    Bad("unknown tenant", 403, "access_denied", target="/v1/tenants/nobody/encrypt"),
+    Bad("missing scope", 403, "access_denied", token=tokens.mint(scope="data:decrypt")),
+    Bad("platform never encrypts", 403, "access_denied", token=tokens.mint(tenant_id=None, scope="platform:operate")),
+    Bad("tenant creates tenants", 403, "access_denied", "PUT", "/v1/tenants/new", chunks=(b"{}",)),
+    Bad(
+        "own tenant that is not",
+        404,
+        "not_found",
+        target="/v1/tenants/ghost/encrypt",
+        token=tokens.mint(tenant_id="ghost"),
+    ),
+    Bad("bad host", 400, "invalid_request", host="evil.test"),
+    Bad("bad host and port", 400, "invalid_request", host="evil.test:8080"),
+    Bad("host suffix", 400, "invalid_request", host="127.0.0.1.evil.test"),
+    Bad("host with user", 400, "invalid_request", host="127.0.0.1@evil.test"),
+    Bad("no host", 400, "invalid_request", host=""),
+    Bad("two hosts", 400, "invalid_request", headers=(JSON, ("host", "evil.test"))),
+]
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """What the service's own log says, as it is written."""
+    stream = io.StringIO()
+    writer = logging.StreamHandler(stream)
+    writer.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(writer)
+    root.setLevel(logging.DEBUG)
+    yield stream
+    root.removeHandler(writer)
+    root.setLevel(before)
+
+
+def send(app: Any, bad: Bad) -> Response:
+    authorization = [] if bad.token is None else [tokens.bearer(bad.token)]
+    return call(app, bad.method, bad.target, [*bad.headers, *authorization], bad.chunks, host=bad.host)
+
+
+@pytest.mark.parametrize("bad", CASES, ids=lambda bad: bad.name)
+def test_bad_request(bad: Bad, app: Any, logged: io.StringIO) -> None:
+    response = send(app, bad)
+    assert response.headers["content-type"] == "application/problem+json", response
+    problem = json.loads(response.body)
+    assert (response.status, problem["code"], problem["status"]) == (bad.status, bad.code, bad.status), problem
+    assert problem["type"] == f"urn:keystead:problem:{bad.code}"
+    assert problem["request_id"] == response.headers["x-request-id"]
+    assert problem["detail"]
+    assert response.headers["cache-control"] == "no-store"
+    assert ("www-authenticate" in response.headers) == (bad.status == 401)
+    assert ("allow" in response.headers) == (bad.status == 405)
+
+    shown = response.body.decode() + str(response.headers)
+    lines = logged.getvalue()
+    for text in (shown, lines):
+        assert "Traceback" not in text
+        assert ".py" not in text
+        assert CANARY not in text
+        assert CANARY64 not in text
+        assert GOOD not in text
+        assert GOOD.split(".")[2] not in text
+    assert any(json.loads(line).get("code") == bad.code for line in lines.splitlines())
+
+
+def test_one_answer_for_tenants_that_are_and_are_not(app: Any) -> None:
+    same = [("x-request-id", "request-1"), tokens.bearer(GOOD)]
+    for method, path, extra, chunks in (
+        ("POST", "encrypt", [JSON], [PLAIN]),
+        ("POST", "encrypt", [JSON], [b"{"]),
+        ("POST", "key/rotate", [], []),
+        ("GET", "key", [], []),
+        ("GET", "audit", [], []),
+    ):
+        exists, does_not = (
+            call(app, method, f"/v1/tenants/{name}/{path}", [*same, *extra], chunks) for name in ("beta", "nobody")
+        )
+        assert exists == does_not
+
+
+def test_every_code_a_caller_can_cause_is_covered() -> None:
+    assert {bad.code for bad in CASES} == {
+        "invalid_request",
+        "unauthenticated",
+        "access_denied",
+        "not_found",
+        "method_not_allowed",
+        "payload_too_large",
+        "unsupported_media_type",
+        "message_invalid",
+    }

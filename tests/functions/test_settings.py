@@ -1,0 +1,171 @@
+"""The environment becomes settings, or a sentence that says what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from core.bootstrap import Config
+from functions.issuers import read_issuers
+from functions.settings import SETTINGS, Settings, SettingsError, is_loopback
+from tests.functions import tokens
+
+
+def test_the_table_is_the_fields() -> None:
+    assert [setting.field for setting in SETTINGS] == [item.name for item in fields(Settings)]
+    assert all(setting.meaning for setting in SETTINGS)
+
+
+def test_nothing_set_is_the_defaults() -> None:
+    assert Settings.from_env({}) == Settings()
+    assert Settings.from_env({"PATH": "/bin", "KEYSTEAD_PORT": ""}) == Settings()
+
+
+def test_everything_set() -> None:
+    found = Settings.from_env(
+        {
+            "KEYSTEAD_DATA": "/var/lib/keystead",
+            "KEYSTEAD_HOST": "::1",
+            "KEYSTEAD_PORT": "0",
+            "KEYSTEAD_WORKERS": "4",
+            "KEYSTEAD_THREADS": "8",
+            "KEYSTEAD_MAX_REQUESTS": "64",
+            "KEYSTEAD_SHUTDOWN_TIMEOUT": "3",
+            "KEYSTEAD_ALLOW_REMOTE": "yes",
+            "KEYSTEAD_ALLOWED_HOSTS": "Keys.Example, other.example,",
+            "KEYSTEAD_STORE": "SQLite",
+            "KEYSTEAD_TABLE_NAME": "t",
+            "KEYSTEAD_ISSUERS": "[]",
+            "KEYSTEAD_LOCAL_ISSUER": "0",
+            "KEYSTEAD_LOG_LEVEL": "debug",
+            "KEYSTEAD_URL": "https://keys.example/",
+            "KEYSTEAD_TOKEN": "secret-token",
+            "KEYSTEAD_TENANT": "acme",
+        }
+    )
+    assert found == Settings(
+        data=Path("/var/lib/keystead"),
+        host="::1",
+        port=0,
+        workers=4,
+        threads=8,
+        max_requests=64,
+        shutdown_timeout=3,
+        allow_remote=True,
+        allowed_hosts=("keys.example", "other.example"),
+        store="sqlite",
+        table_name="t",
+        issuers="[]",
+        local_issuer=False,
+        log_level="debug",
+        url="https://keys.example",
+        token="secret-token",
+        tenant="acme",
+    )
+    assert "secret-token" not in repr(found)
+    assert found.base_url == "https://keys.example"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("KEYSTEAD_PROT", "1", "did you mean KEYSTEAD_PORT?"),
+        ("KEYSTEAD_ALLOWED_HOST", "x", "did you mean KEYSTEAD_ALLOWED_HOSTS?"),
+        ("KEYSTEAD_ZZZZZZ", "x", "known are KEYSTEAD_DATA"),
+        ("KEYSTEAD_PORT", "http", "from 0 to 65535"),
+        ("KEYSTEAD_PORT", "65536", "from 0 to 65535"),
+        ("KEYSTEAD_PORT", "-1", "from 0 to 65535"),
+        ("KEYSTEAD_WORKERS", "0", "from 1 to 64"),
+        ("KEYSTEAD_STORE", "redis", "one of sqlite, memory"),
+        ("KEYSTEAD_ALLOW_REMOTE", "maybe", "1 or 0"),
+        ("KEYSTEAD_LOG_LEVEL", "loud", "one of debug"),
+        ("KEYSTEAD_URL", "ftp://x", "http://"),
+        ("KEYSTEAD_HOST", "0.0.0.0", "KEYSTEAD_ALLOW_REMOTE"),
+        ("KEYSTEAD_HOST", "keys.example", "KEYSTEAD_ALLOW_REMOTE"),
+    ],
+)
+def test_refusals_name_the_variable_and_the_way_out(variable: str, value: str, said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({variable: value})
+    assert variable in caught.value.detail
+    assert said in f"{caught.value.detail} {caught.value.hint}"
+    assert caught.value.hint
+
+
+def test_memory_is_for_one_process() -> None:
+    with pytest.raises(SettingsError, match="one process"):
+        Settings.from_env({"KEYSTEAD_STORE": "memory", "KEYSTEAD_WORKERS": "2"})
+
+
+def test_url_of_the_service_on_this_machine() -> None:
+    assert Settings().base_url == "http://127.0.0.1:8080"
+    assert Settings(host="::1", port=1).base_url == "http://[::1]:1"
+
+
+def test_to_config() -> None:
+    config = Settings(table_name="t", store="memory").to_config()
+    assert config == Config(data_dir=Path(".keystead"), store="memory", table_name="t")
+
+
+@pytest.mark.parametrize(("host", "loopback"), [("127.9.9.9", True), ("::1", True), ("localhost", True)])
+def test_loopback(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "localhost.evil.test", ""])
+def test_beyond_loopback(host: str) -> None:
+    assert not is_loopback(host)
+
+
+GOOD = {"issuer": tokens.ISSUER, "audience": "keystead", "jwks": tokens.jwks(), "tenants": "*"}
+
+
+def test_issuers_inline_and_from_files(tmp_path: Path) -> None:
+    (tmp_path / "jwks.json").write_text(json.dumps(tokens.jwks()), encoding="utf-8")
+    other = {**GOOD, "issuer": "b", "tenants": ["acme"], "platform": True, "jwks": str(tmp_path / "jwks.json")}
+    text = json.dumps([GOOD, other])
+    (tmp_path / "issuers.json").write_text(text, encoding="utf-8")
+    for given in (text, str(tmp_path / "issuers.json")):
+        first, second = read_issuers(given)
+        assert (first.issuer, first.tenants, first.platform, set(first.keys)) == (
+            tokens.ISSUER,
+            None,
+            False,
+            {"r", "e", "o"},
+        )
+        assert (second.tenants, second.platform) == (frozenset({"acme"}), True)
+    assert read_issuers("") == ()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        GOOD,
+        ["x"],
+        [GOOD, GOOD],
+        [{**GOOD, "extra": 1}],
+        [{name: value for name, value in GOOD.items() if name != "tenants"}],
+        [{**GOOD, "tenants": []}],
+        [{**GOOD, "tenants": ["Acme"]}],
+        [{**GOOD, "tenants": "acme"}],
+        [{**GOOD, "tenants": ["acme", "acme"]}],
+        [{**GOOD, "platform": "yes"}],
+        [{**GOOD, "issuer": ""}],
+        [{**GOOD, "audience": None}],
+        [{**GOOD, "jwks": {"keys": []}}],
+        [{**GOOD, "jwks": "no/such/file"}],
+    ],
+)
+def test_issuers_that_are_refused(document: object) -> None:
+    with pytest.raises(SettingsError, match="KEYSTEAD_ISSUERS"):
+        read_issuers(json.dumps(document))
+
+
+@pytest.mark.parametrize("text", ["[", "no/such/file", "[" * 100_000])
+def test_issuers_that_cannot_be_read(text: str) -> None:
+    with pytest.raises(SettingsError, match="KEYSTEAD_ISSUERS"):
+        read_issuers(text)
