@@ -174,7 +174,7 @@ class TenantStore(Protocol):
     def write(self, tenant_id: str, name: str, body: Mapping[str, Any], *, expected_revision: int) -> Document:
         """Create (``expected_revision=0``) or replace a document.
 
-        For ``core.domain.tenants.RECORD`` the store applies ``check_rewrite`` to what it replaces.
+        For ``core.domain.tenants.RECORD`` the store applies ``check_first`` or ``check_rewrite``.
 
         Returns:
             The document as stored, with its new revision.

@@ -10,6 +10,7 @@ from uuid import uuid4
 from core.domain.audit import AuditEntry, AuditHead
 from core.domain.branch_keys import ACTIVE, VERSION_PREFIX, BranchKeyRow, StoredRow, row_mac
 from core.domain.kek import Kek
+from core.domain.states import TRANSITIONS, State
 from core.domain.tenants import TenantRecord
 
 MAC_KEY = bytes(32)
@@ -25,6 +26,17 @@ def new_id() -> str:
 def tenant_record(tenant_id: str, **changes: Any) -> TenantRecord:
     """A tenant's record."""
     return replace(TenantRecord(tenant_id, str(uuid4()), "local:platform", since=NOW, created=NOW), **changes)
+
+
+def path_to(state: State) -> tuple[State, ...]:
+    """The shortest legal way from ``platform`` to a state, the state included, ``platform`` not."""
+    paths: dict[State, tuple[State, ...]] = {State.PLATFORM: ()}
+    queue = [State.PLATFORM]
+    for at in queue:
+        for following in sorted(TRANSITIONS[at] - paths.keys()):
+            paths[following] = (*paths[at], following)
+            queue.append(following)
+    return paths[state]
 
 
 def stored(row: BranchKeyRow, sequence: int, revision: int = 1) -> StoredRow:

@@ -151,6 +151,17 @@ class TenantRecord:
             raise TypeError("a field has another type")
 
 
+def check_first(body: Mapping[str, Any]) -> None:
+    """What every `TenantStore` checks before it stores the first record of a tenant.
+
+    Raises:
+        Conflict: It does not start in state ``platform``.
+        StoreCorrupt: It is not a tenant record.
+    """
+    if TenantRecord.from_body(body).state is not State.PLATFORM:
+        raise Conflict("a tenant starts in state platform")
+
+
 def check_rewrite(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """What every `TenantStore` checks before it replaces a tenant record.
 

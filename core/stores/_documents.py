@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.domain.audit import EMPTY_HEAD, AuditEntry, AuditHead
-from core.domain.tenants import RECORD, check_rewrite
+from core.domain.tenants import RECORD, check_first, check_rewrite
 from core.errors import Conflict, InternalError, StoreCorrupt
 from core.ports import Document
 
@@ -69,13 +69,16 @@ def check_write(stored: Document | None, name: str, body: Mapping[str, Any], exp
     """The revision a write gives, if it may be made.
 
     Raises:
-        Conflict: The stored revision is not the expected one, or ``check_rewrite`` refuses.
+        Conflict: The stored revision is not the expected one, or ``check_first`` or ``check_rewrite`` refuses.
         StoreCorrupt: One of the two bodies of a tenant record is not one.
     """
     if expected_revision != (stored.revision if stored else 0):
         raise Conflict("the document changed meanwhile" if stored else "there is no such document")
-    if stored and name == RECORD:
-        check_rewrite(stored.body, body)
+    if name == RECORD:
+        if stored:
+            check_rewrite(stored.body, body)
+        else:
+            check_first(body)
     return expected_revision + 1
 
 
@@ -131,6 +134,9 @@ def check_append(head: AuditHead, entry: AuditEntry) -> None:
 
     Raises:
         Conflict: The head has moved.
+        InternalError: The entry's hash is not its own.
     """
     if (entry.sequence, entry.previous) != (head.sequence + 1, head.hash):
         raise Conflict("the audit chain moved on meanwhile")
+    if entry.hash != entry.computed_hash():
+        raise InternalError("an audit entry's hash is not its own; stored, it would break the chain for good")

@@ -18,7 +18,7 @@ from core.domain.tenants import RECORD, SYSTEM, KeyPolicy, TenantRecord
 from core.errors import Conflict, InternalError, StoreCorrupt
 from core.ports import Document, TenantStore
 from tests.conformance.racing import outcomes, race
-from tests.samples import new_id, tenant_record
+from tests.samples import new_id, path_to, tenant_record
 
 WRITERS = 8
 
@@ -145,17 +145,28 @@ class TenantStoreContract:
     def test_every_transition_of_the_table_and_no_other(self, old: State) -> None:
         for new in State:
             tenant_id = new_id()
-            before = tenant_record(tenant_id, state=old)
-            self.store.write(tenant_id, RECORD, before.to_body(), expected_revision=0)
+            before = tenant_record(tenant_id)
+            revision = self.store.write(tenant_id, RECORD, before.to_body(), expected_revision=0).revision
+            for state in path_to(old):
+                before = replace(before, state=state)
+                revision = self.store.write(tenant_id, RECORD, before.to_body(), expected_revision=revision).revision
             after = replace(before, state=new, cause="test")
             if new is old or new in TRANSITIONS[old]:
-                written = self.store.write(tenant_id, RECORD, after.to_body(), expected_revision=1)
+                written = self.store.write(tenant_id, RECORD, after.to_body(), expected_revision=revision)
                 assert TenantRecord.from_body(written.body) == after
                 found = self.store.read(tenant_id, RECORD)
                 assert found is not None
-                assert (found.revision, found.body["state"]) == (2, new)
+                assert (found.revision, found.body["state"]) == (revision + 1, new)
             else:
-                self.refuses(Conflict, tenant_id, RECORD, after.to_body(), 1)
+                self.refuses(Conflict, tenant_id, RECORD, after.to_body(), revision)
+
+    @pytest.mark.parametrize("state", [state for state in State if state is not State.PLATFORM])
+    def test_a_tenant_starts_in_platform(self, state: State) -> None:
+        tenant_id = new_id()
+        body = tenant_record(tenant_id, state=state).to_body()
+        with pytest.raises(Conflict):
+            self.store.write(tenant_id, RECORD, body, expected_revision=0)
+        assert self.store.read(tenant_id, RECORD) is None
 
     @pytest.mark.parametrize(
         "change",
@@ -233,7 +244,7 @@ class TenantStoreContract:
         assert found == expected
 
     def test_listing_leaves_the_system_out(self) -> None:
-        self.store.write(SYSTEM, RECORD, {}, expected_revision=0)
+        self.store.write(SYSTEM, RECORD, tenant_record(SYSTEM).to_body(), expected_revision=0)
         assert SYSTEM not in [document.tenant_id for document in self.store.list_tenants(limit=2**70)]
 
     @pytest.mark.parametrize("limit", [0, -1])

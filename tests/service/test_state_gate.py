@@ -8,27 +8,15 @@ import pytest
 
 from core.domain.states import RULES, State
 from core.errors import KeysteadError, NotFound, StoreCorrupt, StoreUnavailable
+from tests.samples import path_to
 from tests.service.world import World
-
-PATHS: dict[State, tuple[State, ...]] = {
-    State.PLATFORM: (),
-    State.SCHEDULED: (State.SCHEDULED,),
-    State.ACTIVE: (State.ACTIVE,),
-    State.DEGRADED: (State.ACTIVE, State.DEGRADED),
-    State.UNREACHABLE: (State.ACTIVE, State.UNREACHABLE),
-    State.WRITE_BLOCKED: (State.ACTIVE, State.WRITE_BLOCKED),
-    State.NETWORK_BLOCKED: (State.ACTIVE, State.NETWORK_BLOCKED),
-    State.HOLD: (State.HOLD,),
-    State.REVOKED: (State.HOLD, State.REVOKED),
-    State.SUSPENDED: (State.SUSPENDED,),
-}
 
 
 @pytest.mark.parametrize("state", list(State))
 def test_each_state_allows_what_its_rule_says(world: World, state: State) -> None:
     message = world.encrypt()
     world.decrypt(message)
-    world.walk_to(*PATHS[state])
+    world.walk_to(*path_to(state))
     world.clock.advance(10)
     rule = RULES[state]
     uses: tuple[tuple[bool, Callable[[], bytes]], ...] = (

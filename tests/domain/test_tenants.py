@@ -1,0 +1,220 @@
+"""Tenant ids, the record the state gate reads, and what may be written over it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.domain.states import TRANSITIONS, State
+from core.domain.tenants import SYSTEM, KeyPolicy, TenantRecord, check_rewrite, check_tenant_id
+from core.errors import Conflict, InvalidRequest, StoreCorrupt
+from tests.domain.strategies import usual
+from tests.samples import tenant_record
+
+RECORD = tenant_record("acme", display_name="Acme", cause="x", moving_from="local:old", sequence_floor=3)
+ALPHABET = set("abcdefghijklmnopqrstuvwxyz0123456789-")
+
+
+@pytest.mark.parametrize("text", ["a", "0", "acme", "a-b", "a-", "a--b", "0123", "a" * 63, "x" + "-" * 62])
+def test_tenant_ids(text: str) -> None:
+    assert check_tenant_id(text) == text
+
+
+NOT_IDS = [
+    "",
+    "-",
+    "-a",
+    "a" * 64,
+    "acme\n",
+    "\nacme",
+    "acme\x00",
+    "Acme",
+    "ACME",
+    "a_b",
+    SYSTEM,
+    "a.b",
+    "a b",
+    " a",
+    "a/b",
+]
+NOT_IDS += ["a/../b", "..", "é", "acmé", "\u0430cme", "a\u0661", "\uff41", "a\u200b", "\ud800"]
+
+
+@pytest.mark.parametrize("text", NOT_IDS)
+def test_what_is_no_tenant_id(text: str) -> None:
+    with pytest.raises(InvalidRequest):
+        check_tenant_id(text)
+
+
+@usual
+@given(st.text(max_size=70) | st.text(alphabet="ab-0\nA", max_size=70))
+def test_a_tenant_id_is_exactly_the_pattern(text: str) -> None:
+    valid = 1 <= len(text) <= 63 and set(text) <= ALPHABET and text[0] != "-"
+    try:
+        assert check_tenant_id(text) == text
+        assert valid
+    except InvalidRequest:
+        assert not valid
+
+
+names = st.text(max_size=10)
+records = st.builds(
+    TenantRecord,
+    tenant_id=names,
+    branch_key_id=names,
+    kek=names,
+    since=names,
+    created=names,
+    display_name=names,
+    state=st.sampled_from(State),
+    cause=names,
+    moving_from=st.none() | names,
+    configuration_revision=st.integers(0, 1 << 40),
+    sequence_floor=st.integers(0, 1 << 40),
+    policy=st.builds(KeyPolicy, st.floats(0, 3600) | st.integers(0, 3600), st.floats(0, 86400), st.integers(1, 365)),
+    deleted=st.booleans(),
+)
+
+
+@usual
+@given(records)
+def test_a_record_comes_back_from_json(record: TenantRecord) -> None:
+    assert TenantRecord.from_body(json.loads(json.dumps(record.to_body()))) == record
+
+
+def corrupt() -> dict[str, Any]:
+    """Bodies that are no tenant record, by what is wrong with them."""
+    body = RECORD.to_body()
+    cases: dict[str, Any] = {
+        "nothing": {},
+        "null": None,
+        "a list": [],
+        "a string": "x",
+        "an unknown field": {**body, "x": 1},
+    }
+    for name in ("tenant_id", "branch_key_id", "kek", "since", "created", "state", "policy"):
+        cases[f"no {name}"] = {key: value for key, value in body.items() if key != name}
+    wrong: dict[str, tuple[Any, ...]] = {
+        "state": ("Active", "", None, 1, ["active"], {}),
+        "policy": (
+            None,
+            [],
+            "x",
+            {"lease": 1, "x": 2},
+            {"lease": "60"},
+            {"lease": True},
+            {"lease": -1},
+            {"lease": 3601},
+        ),
+        "deleted": ("false", 0, None),
+        "moving_from": (1, True, [], {}),
+        **{name: (None, 1, [], {}) for name in ("tenant_id", "branch_key_id", "kek", "since", "created")},
+        **dict.fromkeys(("display_name", "cause"), (None, 1)),
+        **{name: ("1", None, 1.0, True, -1, [1]) for name in ("configuration_revision", "sequence_floor")},
+    }
+    for name, values in wrong.items():
+        cases |= {f"{name} is {value!r}": {**body, name: value} for value in values}
+    for value in (math.nan, math.inf):
+        cases[f"a lease of {value}"] = {**body, "policy": {"lease": value}}
+    return cases
+
+
+CORRUPT = corrupt()
+corrupt_bodies = pytest.mark.parametrize("body", CORRUPT.values(), ids=CORRUPT)
+
+
+@corrupt_bodies
+def test_a_corrupt_body_is_the_stores_fault(body: Any) -> None:
+    with pytest.raises(StoreCorrupt):
+        TenantRecord.from_body(body)
+
+
+@corrupt_bodies
+def test_a_corrupt_body_is_never_written_nor_written_over(body: Any) -> None:
+    for old, new in ((body, RECORD.to_body()), (RECORD.to_body(), body)):
+        with pytest.raises(StoreCorrupt):
+            check_rewrite(old, new)
+
+
+@pytest.mark.parametrize("new", State)
+@pytest.mark.parametrize("old", State)
+def test_states_change_only_as_the_table_says(old: State, new: State) -> None:
+    before, after = replace(RECORD, state=old).to_body(), replace(RECORD, state=new).to_body()
+    if new is old or new in TRANSITIONS[old]:
+        check_rewrite(before, after)
+    else:
+        with pytest.raises(Conflict):
+            check_rewrite(before, after)
+
+
+@pytest.mark.parametrize(
+    ("changes", "allowed"),
+    [
+        ({}, True),
+        ({"display_name": "Other", "cause": "", "since": "later"}, True),
+        ({"kek": "local:new", "moving_from": None}, True),
+        ({"policy": KeyPolicy(lease=0)}, True),
+        ({"configuration_revision": 8}, True),
+        ({"configuration_revision": 6}, False),
+        ({"sequence_floor": 4}, True),
+        ({"sequence_floor": 2}, False),
+        ({"sequence_floor": 0, "branch_key_id": "another"}, True),
+        ({"tenant_id": "other"}, False),
+        ({"created": "later"}, False),
+        ({"deleted": True}, True),
+    ],
+)
+def test_what_may_be_rewritten(changes: dict[str, Any], allowed: bool) -> None:
+    before = replace(RECORD, configuration_revision=7)
+    after = replace(before, **changes)
+    if allowed:
+        check_rewrite(before.to_body(), after.to_body())
+    else:
+        with pytest.raises(Conflict):
+            check_rewrite(before.to_body(), after.to_body())
+
+
+@pytest.mark.parametrize("deleted", [True, False])
+def test_a_spent_id_stays_as_it_is(deleted: bool) -> None:
+    with pytest.raises(Conflict, match="spent"):
+        check_rewrite(replace(RECORD, deleted=True).to_body(), replace(RECORD, deleted=deleted).to_body())
+
+
+def test_the_floor_never_falls() -> None:
+    assert RECORD.with_floor(2) == RECORD.with_floor(3) == RECORD
+    assert RECORD.with_floor(4).sequence_floor == 4
+
+
+def test_the_keks_in_force() -> None:
+    assert RECORD.keks == {"local:platform", "local:old"}
+    assert replace(RECORD, moving_from=None).keks == {"local:platform"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "allowed"),
+    [
+        (KeyPolicy(), True),
+        (KeyPolicy(0, 0, 1), True),
+        (KeyPolicy(3600, 86400, 365), True),
+        (KeyPolicy(lease=-0.1), False),
+        (KeyPolicy(lease=3600.1), False),
+        (KeyPolicy(lease=math.nan), False),
+        (KeyPolicy(outage_grace=-1), False),
+        (KeyPolicy(outage_grace=86401), False),
+        (KeyPolicy(outage_grace=math.inf), False),
+        (KeyPolicy(rotation_days=0), False),
+        (KeyPolicy(rotation_days=366), False),
+    ],
+)
+def test_policies(policy: KeyPolicy, allowed: bool) -> None:
+    if allowed:
+        policy.check()
+    else:
+        with pytest.raises(InvalidRequest):
+            policy.check()
