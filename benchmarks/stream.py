@@ -100,7 +100,8 @@ def _run(path: Path, mebibytes: int) -> tuple[float, float]:
 
     begun = perf_counter()
     with path.open("wb") as sink:
-        if encrypt_stream(DataKey(data_key, edk, context), _Repeated(block, total // len(block)), sink) != total:
+        key = DataKey.wrapped(data_key, edk, context)
+        if encrypt_stream(key, _Repeated(block, total // len(block)), sink) != total:
             raise RuntimeError("not everything was encrypted")
     encrypted = perf_counter()
     with path.open("rb") as source, Path(os.devnull).open("wb") as null:

@@ -179,7 +179,7 @@ def assemble(config: Config, leaves: Leaves) -> Application:
     timekeeper = Timekeeper(leaves.clock, lambda reason: _distrust_clock(reason, gate, leaves.events))
     gate = StateGate(
         leaves.tenant_store,
-        timekeeper.now,
+        timekeeper,
         state_age=config.state_age,
         store_silence=config.store_silence,
         limit=config.max_tenants,
@@ -208,7 +208,7 @@ def assemble(config: Config, leaves: Leaves) -> Application:
         gate=AccessGate(audit, refusals),
         tenants=tenants,
         encryption=encryption,
-        handed_out=HandedOutKeys(gate, branch_keys, encryption, timekeeper),
+        handed_out=HandedOutKeys(gate, branch_keys, timekeeper),
         rotation=rotation,
         status=StatusService(tenants, rotation, leaves.key_store, providers, timekeeper, state_age=config.state_age),
         audit=audit,

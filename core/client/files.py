@@ -131,7 +131,7 @@ def encrypt_stream(
         raise UnexpectedAnswer("the service handed out a data key for something else") from None
     if grant.context.get(USE_KEY) != USE_CALLER:
         raise UnexpectedAnswer("the service handed out a data key that is not marked as such")
-    key = DataKey(grant.data_key, edk, serialise(grant.context), frame_length=frame_length)
+    key = DataKey.wrapped(grant.data_key, edk, serialise(grant.context), frame_length=frame_length)
     return streaming.encrypt_stream(key, source, sink, progress)
 
 

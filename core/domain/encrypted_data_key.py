@@ -10,9 +10,9 @@ SDK specification, ``framework/aws-kms/aws-kms-hierarchical-keyring.md``.
 
 from __future__ import annotations
 
-import hmac
 import os
 from dataclasses import dataclass
+from hashlib import sha256
 from struct import pack
 from uuid import UUID
 
@@ -60,7 +60,7 @@ class EncryptedDataKey:
     @property
     def version_id(self) -> str:
         """The branch key version's UUID as text."""
-        return str(UUID(bytes=self.ciphertext[28:44]))
+        return version_of(self.ciphertext)
 
     def serialise(self) -> bytes:
         """Its bytes in a header."""
@@ -69,8 +69,70 @@ class EncryptedDataKey:
         )
 
 
-def _wrapping_key(branch_key: bytes, salt: bytes) -> bytes:
-    return hmac.digest(branch_key, _KDF_PREFIX + salt + _KDF_SUFFIX, "sha256")
+class WrappingKeys:
+    """The wrapping keys of one branch key: wraps and unwraps data keys.
+
+    Args:
+        branch_key: 32 bytes. Only hash states that follow from it are kept.
+    """
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, branch_key: bytes) -> None:
+        block = branch_key.ljust(sha256().block_size, b"\0")
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in block) + _KDF_PREFIX)
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def __repr__(self) -> str:
+        return "<WrappingKeys>"
+
+    def wrap(self, bound: bytes, version: bytes, data_key: bytes, context: bytes) -> bytes:
+        """Wrap a data key.
+
+        Args:
+            bound: What `bound_to` gave for the branch key id.
+            version: The branch key version's UUID, 16 bytes.
+            data_key: 32 bytes.
+            context: The message's canonical context bytes.
+
+        Returns:
+            An EDK's ciphertext, 92 bytes.
+        """
+        salt_and_iv = os.urandom(28)
+        gcm = AESGCM(self._wrapping_key(salt_and_iv[:16]))
+        return salt_and_iv + version + gcm.encrypt(salt_and_iv[16:], data_key, bound + version + context)
+
+    def unwrap(self, bound: bytes, ciphertext: bytes, context: bytes) -> bytes:
+        """Unwrap a data key.
+
+        Args:
+            bound: What `bound_to` gave for the branch key id.
+            ciphertext: An EDK's, 92 bytes, that names this branch key's version.
+            context: The message's context in canonical bytes, whatever order the message has it in.
+
+        Returns:
+            32 bytes.
+
+        Raises:
+            MessageInvalid: The EDK was not made by this branch key for this context.
+        """
+        gcm = AESGCM(self._wrapping_key(ciphertext[:16]))
+        try:
+            return gcm.decrypt(ciphertext[16:28], ciphertext[44:], bound + ciphertext[28:44] + context)
+        except InvalidTag:
+            raise MessageInvalid("the message's data key does not open: damaged, or made for another context") from None
+
+    def _wrapping_key(self, salt: bytes) -> bytes:
+        # HMAC-SHA256, whose padded key and constant prefix are hashed once per branch key.
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(salt + _KDF_SUFFIX)
+        outer.update(inner.digest())
+        return outer.digest()
+
+
+def bound_to(branch_key_id: str) -> bytes:
+    """What every EDK of a branch key authenticates first: the keyring's name and the branch key id."""
+    return PROVIDER_ID + branch_key_id.encode()
 
 
 def wrap_data_key(
@@ -85,11 +147,9 @@ def wrap_data_key(
         data_key: 32 bytes.
         context: The message's canonical context bytes.
     """
-    salt, iv = os.urandom(16), os.urandom(12)
     version = UUID(version_id).bytes
-    info = branch_key_id.encode()
-    wrapped = AESGCM(_wrapping_key(branch_key, salt)).encrypt(iv, data_key, PROVIDER_ID + info + version + context)
-    return EncryptedDataKey(PROVIDER_ID, info, salt + iv + version + wrapped)
+    ciphertext = WrappingKeys(branch_key).wrap(bound_to(branch_key_id), version, data_key, context)
+    return EncryptedDataKey(PROVIDER_ID, branch_key_id.encode(), ciphertext)
 
 
 def unwrap_data_key(branch_key: bytes, edk: EncryptedDataKey, context: bytes) -> bytes:
@@ -106,12 +166,13 @@ def unwrap_data_key(branch_key: bytes, edk: EncryptedDataKey, context: bytes) ->
     Raises:
         MessageInvalid: The EDK was not made by this branch key for this context.
     """
-    ciphertext = edk.ciphertext
-    aad = PROVIDER_ID + edk.provider_info + ciphertext[28:44] + context
-    try:
-        return AESGCM(_wrapping_key(branch_key, ciphertext[:16])).decrypt(ciphertext[16:28], ciphertext[44:], aad)
-    except InvalidTag:
-        raise MessageInvalid("the message's data key does not open: damaged, or made for another context") from None
+    return WrappingKeys(branch_key).unwrap(PROVIDER_ID + edk.provider_info, edk.ciphertext, context)
+
+
+def version_of(ciphertext: bytes) -> str:
+    """The branch key version an EDK's ciphertext names, as UUID text."""
+    text = ciphertext[28:44].hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def parse_serialised(data: bytes) -> EncryptedDataKey:

@@ -16,8 +16,15 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from core.domain import frames
-from core.domain.encrypted_data_key import EncryptedDataKey
-from core.domain.message_header import PREFIX, SECTION_START, TAG_BYTES, section_bytes
+from core.domain.encrypted_data_key import CIPHERTEXT_BYTES, PROVIDER_ID, EncryptedDataKey, bound_to
+from core.domain.message_header import (
+    FRAMED,
+    MAX_FRAME_LENGTH,
+    PREFIX,
+    SECTION_START,
+    TAG_BYTES,
+    section_bytes,
+)
 from core.domain.message_keys import derive, prepare
 from core.errors import InvalidRequest, MessageInvalid
 
@@ -37,31 +44,73 @@ class DataKey:
 
     Args:
         key: 32 bytes.
-        edk: The same key, wrapped.
-        context: Canonical bytes of the message context.
-        frame_length: Bytes of plaintext per frame.
-        section: The header section if it is already at hand, as it is when reading.
+        section: The section (`message_header.section_bytes`), which holds the same key, wrapped.
+        frame_length: Bytes of plaintext per frame, as the section says.
     """
 
-    __slots__ = ("edk", "frame_length", "prepared", "section", "section_end")
+    __slots__ = ("frame_length", "prepared", "section", "section_end")
 
-    def __init__(
-        self,
-        key: bytes,
-        edk: EncryptedDataKey,
-        context: bytes,
-        *,
-        frame_length: int = DEFAULT_FRAME_LENGTH,
-        section: bytes | None = None,
-    ) -> None:
+    def __init__(self, key: bytes, section: bytes, frame_length: int) -> None:
         self.prepared = prepare(key)
-        self.edk = edk
+        self.section = section
+        self.section_end = SECTION_START + len(section)
         self.frame_length = frame_length
-        self.section = section_bytes(context, edk, frame_length) if section is None else section
-        self.section_end = SECTION_START + len(self.section)
+
+    @classmethod
+    def wrapped(
+        cls, key: bytes, edk: EncryptedDataKey, context: bytes, *, frame_length: int = DEFAULT_FRAME_LENGTH
+    ) -> DataKey:
+        """A data key for new messages.
+
+        Args:
+            key: 32 bytes.
+            edk: The same key, wrapped.
+            context: Canonical bytes of the message context.
+            frame_length: Bytes of plaintext per frame.
+        """
+        return cls(key, section_bytes(context, edk, frame_length), frame_length)
 
     def __repr__(self) -> str:
-        return f"<DataKey of branch key {self.edk.branch_key_id}>"
+        return "<DataKey>"
+
+
+class SectionTemplate:
+    """What the header sections of one context and branch key have in common: all but the data key's ciphertext.
+
+    Reading by it is the strict reader's rule turned round: a message of ours can have only one section, ciphertext and
+    frame length apart, so its bytes are compared with that one instead of being parsed.
+
+    Args:
+        context: Canonical bytes of the message context.
+        branch_key_id: A UUID as text.
+        frame_length: Bytes of plaintext per frame of new messages.
+    """
+
+    __slots__ = ("_length", "_prefix", "_tail", "bound", "branch_key_id", "context", "frame_length")
+
+    def __init__(self, context: bytes, branch_key_id: str, frame_length: int) -> None:
+        edk = EncryptedDataKey(PROVIDER_ID, branch_key_id.encode(), bytes(CIPHERTEXT_BYTES))
+        section = section_bytes(context, edk, frame_length)
+        self._prefix = section[: -CIPHERTEXT_BYTES - 5]
+        self._tail = section[-5:]
+        self._length = len(section)
+        self.bound = bound_to(branch_key_id)
+        self.branch_key_id = branch_key_id
+        self.context = context
+        self.frame_length = frame_length
+
+    def fill(self, ciphertext: bytes) -> bytes:
+        """The section that carries a wrapped data key."""
+        return self._prefix + ciphertext + self._tail
+
+    def read(self, section: bytes) -> tuple[bytes, int] | None:
+        """Ciphertext and frame length of a section of this form; None for any other."""
+        if len(section) != self._length or not section.startswith(self._prefix) or section[-5] != FRAMED:
+            return None
+        frame_length = int.from_bytes(section[-4:])
+        if not 1 <= frame_length <= MAX_FRAME_LENGTH:
+            return None
+        return section[len(self._prefix) : -5], frame_length
 
 
 def encrypt(key: DataKey, plaintext: bytes) -> bytes:

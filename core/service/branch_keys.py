@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hmac import compare_digest
+from uuid import UUID
 
 from core.domain.branch_keys import ACTIVE, VERSION_PREFIX, StoredRow
+from core.domain.encrypted_data_key import WrappingKeys
 from core.domain.kek import KEY_BYTES, WrappedKey
 from core.domain.timing import Instant
 from core.errors import (
@@ -63,9 +65,11 @@ class BranchKey:
         "lasting",
         "sequence",
         "stored",
+        "version",
         "version_id",
         "view",
         "wall_until",
+        "wrapping",
     )
 
     def __init__(
@@ -75,7 +79,9 @@ class BranchKey:
         self.branch_key_id = stored.row.branch_key_id
         self.version_id = stored.row.version_id
         self.sequence = stored.mac.sequence if stored.mac else 0
+        self.version = UUID(self.version_id).bytes
         self.key = key
+        self.wrapping = WrappingKeys(key)
         self.view = view
         self.generation = generation
         self.asked = asked
@@ -90,9 +96,9 @@ class BranchKey:
         """Whether it may serve calls that did not ask for it."""
         return self.lasting and self.generation == self.view.generation
 
-    def serves(self, now: Instant) -> bool:
+    def serves(self, tick: tuple[float, float]) -> bool:
         """Whether it may be used now: lease running, and no purge since it was asked for."""
-        return now[0] < self.wall_until and now[1] < self.boot_until and self.generation == self.view.generation
+        return tick[0] < self.wall_until and tick[1] < self.boot_until and self.generation == self.view.generation
 
 
 class BranchKeys:
@@ -192,12 +198,11 @@ class BranchKeys:
 
     def _get(self, view: TenantView, branch_key_id: str, row_type: str) -> BranchKey:
         slot = (view.tenant_id, branch_key_id, row_type)
-        now = self._timekeeper.now()
         cached = self._cache.get(slot)
-        if cached is not None and cached.view is view and cached.serves(now):
+        if cached is not None and cached.view is view and cached.serves(self._timekeeper.tick()):
             return cached
         unknown = self._unknown.get(slot)
-        if unknown is not None and now.before(unknown):
+        if unknown is not None and self._timekeeper.now().before(unknown):
             raise _unknown_version()
         return self._flights.run(
             (slot, view.generation), lambda: self._renew(view, slot), join_running=view.record.policy.lease > 0

@@ -12,14 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.domain import context as contexts
-from core.domain.encrypted_data_key import unwrap_data_key, wrap_data_key
+from core.domain.encrypted_data_key import bound_to, version_of
 from core.domain.foreign import decrypt_foreign
 from core.domain.kek import KEY_BYTES
-from core.domain.message import DEFAULT_FRAME_LENGTH, DataKey, own_section
+from core.domain.message import DEFAULT_FRAME_LENGTH, DataKey, SectionTemplate, own_section
 from core.domain.message import decrypt as decrypt_message
 from core.domain.message import encrypt as encrypt_message
 from core.domain.message_header import Header, parse_header
-from core.domain.timing import Instant
 from core.errors import KeyUnreachable, MessageInvalid
 from core.service.branch_keys import BranchKey, BranchKeys
 from core.service.lru import LruCache
@@ -73,7 +72,12 @@ class CachedDataKey:
     )
 
     def __init__(
-        self, key: DataKey, branch_key: BranchKey, context: Mapping[str, str], limits: CacheLimits, made: Instant
+        self,
+        key: DataKey,
+        branch_key: BranchKey,
+        context: Mapping[str, str],
+        limits: CacheLimits,
+        made: tuple[float, float],
     ) -> None:
         self.key = key
         self.branch_key = branch_key
@@ -82,7 +86,7 @@ class CachedDataKey:
         self._generation = branch_key.generation
         self._messages = limits.messages
         self._bytes = limits.bytes
-        self._wall_end, self._boot_end = made.plus(limits.age)
+        self._wall_end, self._boot_end = made[0] + limits.age, made[1] + limits.age
         self.renew()
 
     def __repr__(self) -> str:
@@ -138,11 +142,11 @@ class EncryptionService:
         self._gate = gate
         self._branch_keys = branch_keys
         self._tick = timekeeper.tick
-        self._now = timekeeper.now
         self._limits = limits or CacheLimits()
         self._frame_length = frame_length
         self._encrypting: LruCache[tuple[object, ...], CachedDataKey] = LruCache(self._limits.entries)
         self._decrypting: LruCache[tuple[str, bytes], CachedDataKey] = LruCache(self._limits.entries)
+        self._templates: LruCache[tuple[object, ...], SectionTemplate] = LruCache(self._limits.entries)
         # An entry in use is put again whenever the tenant's record was read anew; that keeps the order well enough.
         self._find_encrypting = self._encrypting.peek
         self._find_decrypting = self._decrypting.peek
@@ -189,72 +193,84 @@ class EncryptionService:
         return self._decrypt_cold(tenant_id, message, context, foreign=foreign)
 
     def _encrypt_cold(self, tenant_id: str, plaintext: bytes, context: Mapping[str, str]) -> bytes:
-        contexts.check_caller_context(context)
-        cache_key = (tenant_id, *context.items())
+        size = len(plaintext)
         for _ in range(ATTEMPTS):
             view = self._gate.enter(tenant_id, "write")
+            template = self._template(view, context)
             branch_key = self._branch_keys.active(view)
-            now = self._now()
-            entry = self._encrypting.get(cache_key)
-            if entry is None or entry.branch_key is not branch_key or not entry.take(len(plaintext), now):
-                key, _ = self.fresh_data_key(branch_key, contexts.message_context(tenant_id, context))
-                entry = CachedDataKey(key, branch_key, context, self._limits, now)
-                entry.take(len(plaintext), now)
+            tick = self._tick()
+            cache_key = (tenant_id, *context.items())
+            entry = self._find_encrypting(cache_key)
+            if entry is None or entry.branch_key is not branch_key or not entry.take(size, tick):
+                plain = os.urandom(KEY_BYTES)
+                ciphertext = branch_key.wrapping.wrap(template.bound, branch_key.version, plain, template.context)
+                key = DataKey(plain, template.fill(ciphertext), template.frame_length)
+                entry = CachedDataKey(key, branch_key, context, self._limits, tick)
+                entry.take(size, tick)
             message = encrypt_message(entry.key, plaintext)
-            if branch_key.serves(self._now()):
+            if branch_key.serves(self._tick()):
                 if branch_key.cacheable:
                     entry.renew()
                     self._encrypting.put(cache_key, entry)
                 return message
-        raise _out_of_attempts()
-
-    def fresh_data_key(self, branch_key: BranchKey, context: Mapping[str, str]) -> tuple[DataKey, bytes]:
-        """Make a data key under a branch key.
-
-        Args:
-            branch_key: The ACTIVE branch key.
-            context: The whole message context.
-
-        Returns:
-            The data key ready for messages, and its 32 plain bytes.
-        """
-        plain, serialised = os.urandom(KEY_BYTES), contexts.serialise(context)
-        edk = wrap_data_key(branch_key.key, branch_key.branch_key_id, branch_key.version_id, plain, serialised)
-        return DataKey(plain, edk, serialised, frame_length=self._frame_length), plain
+        raise out_of_attempts()
 
     def _decrypt_cold(self, tenant_id: str, message: bytes, context: Mapping[str, str], *, foreign: bool) -> bytes:
         for _ in range(ATTEMPTS):
             view = self._gate.enter(tenant_id, "read")
-            header = parse_header(message, foreign=foreign)
-            contexts.require_context(header.context, tenant_id, context)
-            branch_key, data_key = self._open(view, header)
             if foreign:
-                plaintext = decrypt_foreign(message, lambda _header, key=data_key: key)  # type: ignore[misc]
+                branch_key, plaintext = self._decrypt_foreign(view, message, context)
             else:
-                key = DataKey(
-                    data_key,
-                    header.edks[0],
-                    header.context_bytes,
-                    frame_length=header.frame_length,
-                    section=header.section,
-                )
+                branch_key, key = self._data_key(view, message, context)
                 plaintext = decrypt_message(key, message)
                 # Only a section that has just been authenticated may be found again without its keys.
                 if branch_key.cacheable:
-                    entry = CachedDataKey(key, branch_key, context, self._limits, self._now())
-                    self._decrypting.put((tenant_id, header.section), entry)
+                    entry = CachedDataKey(key, branch_key, context, self._limits, self._tick())
+                    self._decrypting.put((tenant_id, key.section), entry)
             self._gate.confirm(view, "read")
-            if branch_key.serves(self._now()):
+            if branch_key.serves(self._tick()):
                 return plaintext
-        raise _out_of_attempts()
+        raise out_of_attempts()
+
+    def _template(self, view: TenantView, context: Mapping[str, str]) -> SectionTemplate:
+        cache_key = (view.tenant_id, *context.items())
+        template = self._templates.get(cache_key)
+        if template is None or template.branch_key_id != view.record.branch_key_id:
+            contexts.check_caller_context(context)
+            serialised = contexts.serialise(contexts.message_context(view.tenant_id, context))
+            template = SectionTemplate(serialised, view.record.branch_key_id, self._frame_length)
+            self._templates.put(cache_key, template)
+        return template
+
+    def _data_key(self, view: TenantView, message: bytes, context: Mapping[str, str]) -> tuple[BranchKey, DataKey]:
+        template, section = self._template(view, context), own_section(message)
+        found = template.read(section)
+        if found is not None:
+            ciphertext, frame_length = found
+            branch_key = self._branch_keys.version(view, template.branch_key_id, version_of(ciphertext))
+            plain = branch_key.wrapping.unwrap(template.bound, ciphertext, template.context)
+            return branch_key, DataKey(plain, section, frame_length)
+        # Made with a handed-out key, or something is wrong with it: the parser tells.
+        header = parse_header(message)
+        contexts.require_context(header.context, view.tenant_id, context)
+        branch_key, plain = self._open(view, header)
+        return branch_key, DataKey(plain, header.section, header.frame_length)
+
+    def _decrypt_foreign(self, view: TenantView, message: bytes, context: Mapping[str, str]) -> tuple[BranchKey, bytes]:
+        header = parse_header(message, foreign=True)
+        contexts.require_context(header.context, view.tenant_id, context)
+        branch_key, plain = self._open(view, header)
+        return branch_key, decrypt_foreign(message, lambda _header: plain)
 
     def _open(self, view: TenantView, header: Header) -> tuple[BranchKey, bytes]:
         for edk in header.edks:
             if edk.is_hierarchical and edk.branch_key_id == view.record.branch_key_id:
                 branch_key = self._branch_keys.version(view, edk.branch_key_id, edk.version_id)
-                return branch_key, unwrap_data_key(branch_key.key, edk, contexts.serialise(header.context))
+                serialised = contexts.serialise(header.context)
+                return branch_key, branch_key.wrapping.unwrap(bound_to(edk.branch_key_id), edk.ciphertext, serialised)
         raise MessageInvalid("the message was not encrypted under a branch key of this tenant")
 
 
-def _out_of_attempts() -> KeyUnreachable:
+def out_of_attempts() -> KeyUnreachable:
+    """What a caller hears when an operation could not be completed under one lease."""
     return KeyUnreachable("the tenant's key was withdrawn or its lease ended while the request ran", retry_after=1)

@@ -6,14 +6,15 @@ Revoking the tenant's key stops new ones, it cannot recall old ones.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from core.domain import context as contexts
-from core.domain.encrypted_data_key import parse_serialised, unwrap_data_key
-from core.domain.timing import Instant
-from core.errors import ContextMismatch, KeyUnreachable
+from core.domain.encrypted_data_key import parse_serialised, unwrap_data_key, wrap_data_key
+from core.domain.kek import KEY_BYTES
+from core.errors import ContextMismatch
 from core.service.branch_keys import BranchKeys
-from core.service.encryption import ATTEMPTS, EncryptionService
+from core.service.encryption import ATTEMPTS, out_of_attempts
 from core.service.results import DataKeyGrant
 from core.service.state_gate import StateGate
 from core.service.timekeeper import Timekeeper
@@ -25,16 +26,12 @@ class HandedOutKeys:
     Args:
         gate: Checks states.
         branch_keys: Gives branch keys.
-        encryption: Makes data keys.
         timekeeper: Reads the clocks.
     """
 
-    def __init__(
-        self, gate: StateGate, branch_keys: BranchKeys, encryption: EncryptionService, timekeeper: Timekeeper
-    ) -> None:
+    def __init__(self, gate: StateGate, branch_keys: BranchKeys, timekeeper: Timekeeper) -> None:
         self._gate = gate
         self._branch_keys = branch_keys
-        self._encryption = encryption
         self._timekeeper = timekeeper
 
     def grant(self, tenant_id: str, context: Mapping[str, str]) -> DataKeyGrant:
@@ -49,14 +46,16 @@ class HandedOutKeys:
         """
         contexts.check_caller_context(context)
         full = contexts.message_context(tenant_id, context, use=contexts.USE_CALLER)
+        serialised = contexts.serialise(full)
         for _ in range(ATTEMPTS):
             view = self._gate.enter(tenant_id, "write")
             branch_key = self._branch_keys.active(view)
-            key, plain = self._encryption.fresh_data_key(branch_key, full)
+            plain = os.urandom(KEY_BYTES)
+            edk = wrap_data_key(branch_key.key, branch_key.branch_key_id, branch_key.version_id, plain, serialised)
             self._gate.confirm(view, "write")
-            if branch_key.serves(self._now()):
-                return DataKeyGrant(plain, key.edk.serialise(), full)
-        raise KeyUnreachable("the tenant's key was withdrawn or its lease ended while the request ran", retry_after=1)
+            if branch_key.serves(self._timekeeper.tick()):
+                return DataKeyGrant(plain, edk.serialise(), full)
+        raise out_of_attempts()
 
     def open(self, tenant_id: str, encrypted_data_key: bytes, context: Mapping[str, str]) -> bytes:
         """Open a data key that `grant` handed out.
@@ -87,9 +86,6 @@ class HandedOutKeys:
             branch_key = self._branch_keys.version(view, edk.branch_key_id, edk.version_id)
             plain = unwrap_data_key(branch_key.key, edk, serialised)
             self._gate.confirm(view, "read")
-            if branch_key.serves(self._now()):
+            if branch_key.serves(self._timekeeper.tick()):
                 return plain
-        raise KeyUnreachable("the tenant's key was withdrawn or its lease ended while the request ran", retry_after=1)
-
-    def _now(self) -> Instant:
-        return self._timekeeper.now()
+        raise out_of_attempts()

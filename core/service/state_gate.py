@@ -7,7 +7,6 @@ cached before it, or arrives after it from a request sent before, serves no more
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from threading import Lock
 from typing import Literal
 
@@ -17,6 +16,7 @@ from core.domain.timing import LONG_AGO, Instant
 from core.errors import NotFound, StoreUnavailable
 from core.ports import TenantStore
 from core.service.lru import LruCache
+from core.service.timekeeper import Timekeeper
 
 Access = Literal["read", "write"]
 RETRY_SILENT_STORE = 1.0
@@ -55,9 +55,9 @@ class TenantView:
         self.generation = next(_generations)
         self.may_read = self.may_write = False
 
-    def fresh(self, now: Instant) -> bool:
+    def fresh(self, tick: tuple[float, float]) -> bool:
         """Whether the record counts without another look."""
-        return now[0] < self.wall_until and now[1] < self.boot_until
+        return tick[0] < self.wall_until and tick[1] < self.boot_until
 
     def counts_until(self, deadline: Instant) -> None:
         """Set until when the record counts."""
@@ -87,7 +87,7 @@ class StateGate:
 
     Args:
         store: Holds the tenant records.
-        now: Reads both clocks.
+        timekeeper: Reads the clocks.
         state_age: Seconds for which a record counts.
         store_silence: Seconds for which it counts if the store does not answer.
         limit: Most tenants kept.
@@ -96,14 +96,15 @@ class StateGate:
     def __init__(
         self,
         store: TenantStore,
-        now: Callable[[], Instant],
+        timekeeper: Timekeeper,
         *,
         state_age: float,
         store_silence: float,
         limit: int,
     ) -> None:
         self._store = store
-        self._now = now
+        self._tick = timekeeper.tick
+        self._now = timekeeper.now
         self._state_age = state_age
         self._store_silence = store_silence
         self._views: LruCache[str, TenantView] = LruCache(limit, on_evict=TenantView.purge)
@@ -129,7 +130,7 @@ class StateGate:
             As `enter`, the state apart.
         """
         view = self._views.get(tenant_id) or self._new_view(tenant_id)
-        if not view.fresh(self._now()):
+        if not view.fresh(self._tick()):
             self.refresh(view)
         return view
 
@@ -139,7 +140,7 @@ class StateGate:
         Raises:
             As `enter`.
         """
-        if not view.fresh(self._now()):
+        if not view.fresh(self._tick()):
             self.refresh(view)
         view.require(access)
 

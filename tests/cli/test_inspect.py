@@ -18,7 +18,7 @@ FRAME = 4096
 
 def message(size: int, context: dict[str, str] = CONTEXT) -> bytes:
     edk = wrap_data_key(bytes(32), BRANCH_KEY_ID, VERSION, bytes(32), serialise(context))
-    return encrypt(DataKey(bytes(32), edk, serialise(context), frame_length=FRAME), bytes(size))
+    return encrypt(DataKey.wrapped(bytes(32), edk, serialise(context), frame_length=FRAME), bytes(size))
 
 
 def test_text(run: Run) -> None:

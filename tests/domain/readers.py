@@ -28,7 +28,7 @@ def new_key(
 ) -> DataKey:
     """A data key; its EDK need not open, the readers here are told the key."""
     parse(context)
-    return DataKey(key, edk or EncryptedDataKey(*EDK), context, frame_length=frame_length)
+    return DataKey.wrapped(key, edk or EncryptedDataKey(*EDK), context, frame_length=frame_length)
 
 
 def whole(key: DataKey) -> Reader:
@@ -41,9 +41,7 @@ def cold(plain: bytes = PLAIN_KEY) -> Reader:
 
     def read(data: bytes) -> bytes:
         header = parse_header(data)
-        key = DataKey(
-            plain, header.edks[0], header.context_bytes, frame_length=header.frame_length, section=header.section
-        )
+        key = DataKey(plain, header.section, header.frame_length)
         return message.decrypt(key, data)
 
     return read

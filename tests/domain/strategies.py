@@ -12,6 +12,11 @@ structural = st.text(alphabet="\x00\x01\x02ab", max_size=5)
 """Text made of what the length fields are made of: whatever is ambiguous shows soonest here."""
 texts = st.one_of(structural, st.text(max_size=12))
 contexts = st.dictionaries(texts, texts, max_size=5)
+callers_contexts = st.dictionaries(
+    texts.filter(lambda key: bool(key) and key != "tenant_id" and not key.startswith(("keystead-", "aws-crypto-"))),
+    texts,
+    max_size=5,
+)
 structural_contexts = st.dictionaries(structural, structural, max_size=3)
 
 

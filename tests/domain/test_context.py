@@ -6,7 +6,7 @@ from itertools import combinations, permutations
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.domain.context import (
@@ -21,7 +21,7 @@ from core.domain.context import (
 )
 from core.errors import ContextMismatch, InvalidRequest, MessageInvalid
 from tests.domain.crafting import CONTEXT, CONTEXT_BYTES, field
-from tests.domain.strategies import contexts, mutated, structural_contexts, thorough, usual
+from tests.domain.strategies import callers_contexts, contexts, mutated, structural_contexts, thorough, usual
 
 LONE_SURROGATE = "\ud800"
 ALIKE = [
@@ -223,7 +223,9 @@ def test_message_context_adds_our_pairs_and_leaves_the_callers_alone() -> None:
 
 
 @usual
-@given(contexts, contexts)
+@given(callers_contexts, contexts)
+@example({"app": "crm"}, {"app": "crm", "tenant_id": "acme"})
+@example({"app": "crm"}, {})
 def test_a_context_is_required_exactly(found: dict[str, str], expected: dict[str, str]) -> None:
     for use in (None, "caller"):
         in_message = message_context("acme", found, use=use)

@@ -39,7 +39,7 @@ def wrapped(context: bytes = CONTEXT_BYTES) -> EncryptedDataKey:
 
 
 def test_the_known_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = {16: bytes.fromhex(KNOWN["salt"]), 12: bytes.fromhex(KNOWN["edk_iv"])}
+    drawn = {28: bytes.fromhex(KNOWN["salt"] + KNOWN["edk_iv"])}
     monkeypatch.setattr("os.urandom", drawn.__getitem__)
     branch_key, data_key = bytes.fromhex(KNOWN["branch_key"]), bytes.fromhex(KNOWN["data_key"])
     context = bytes.fromhex(KNOWN["ec_serialized"])
@@ -147,7 +147,7 @@ def test_key_bytes_are_never_shown() -> None:
     row = BranchKeyRow("id", "branch:ACTIVE", None, kek, "now", "acme", CANARY)
     mac = RowMac(1, 1, CANARY)
     holders = [
-        DataKey(CANARY, EncryptedDataKey(*EDK), CONTEXT_BYTES),
+        DataKey.wrapped(CANARY, EncryptedDataKey(*EDK), CONTEXT_BYTES),
         WrappedKey(kek, CANARY),
         UnwrappedKey(CANARY, 1.0),
         row,

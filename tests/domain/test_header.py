@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.domain.context import MAX_SERIALISED
-from core.domain.message import DataKey, encrypt
+from core.domain.encrypted_data_key import EncryptedDataKey
+from core.domain.message import encrypt
 from core.domain.message_header import (
     MAX_FOREIGN_EDKS,
     MAX_FOREIGN_HEADER,
@@ -54,14 +55,18 @@ def test_every_field_is_read() -> None:
 
 def test_the_section_of_a_data_key_is_the_section_of_its_messages() -> None:
     key = new_key()
-    assert parse_header(encrypt(key, b"")).section == key.section == section_bytes(CONTEXT_BYTES, key.edk, 16)
+    assert (
+        parse_header(encrypt(key, b"")).section
+        == key.section
+        == section_bytes(CONTEXT_BYTES, EncryptedDataKey(*EDK), 16)
+    )
 
 
 @pytest.mark.parametrize("frame_length", [-1, 0, MAX_FRAME_LENGTH + 1, 1 << 32])
 def test_no_data_key_writes_frames_that_the_reader_refuses(frame_length: int) -> None:
     with pytest.raises(InvalidRequest):
         new_key(frame_length)
-    assert DataKey(bytes(32), new_key().edk, b"", frame_length=MAX_FRAME_LENGTH).frame_length == MAX_FRAME_LENGTH
+    assert new_key(MAX_FRAME_LENGTH).frame_length == MAX_FRAME_LENGTH
 
 
 @pytest.mark.parametrize("foreign", [False, True])

@@ -120,6 +120,12 @@ def test_other_keys_do_not_verify_it(compact: str) -> None:
     refuse(compact, {"keys": []})
 
 
+def padded(data: bytes) -> bytes:
+    """The same two numbers, one byte longer."""
+    signature = ecdsa(EC)(data)
+    return signature[:32] + b"\x00" + signature[32:]
+
+
 @pytest.mark.parametrize(
     ("compact", "jwk"),
     [
@@ -143,6 +149,7 @@ def test_other_keys_do_not_verify_it(compact: str) -> None:
         pytest.param(
             statement(lambda data: EC.sign(data, ECDSA(SHA256())), {"alg": "ES256", "kid": "ec"}), ec_jwk(EC), id="DER"
         ),
+        pytest.param(statement(padded, {"alg": "ES256", "kid": "ec"}), ec_jwk(EC), id="a zero before s"),
         pytest.param(statement(lambda _: bytes(64), {"alg": "ES256", "kid": "ec"}), ec_jwk(EC), id="r and s of zero"),
         pytest.param(
             statement(ecdsa(EC), {"alg": "ES256", "kid": "ec"}), {**ec_jwk(EC), "y": b64(bytes(32))}, id="off the curve"

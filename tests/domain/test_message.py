@@ -195,6 +195,18 @@ def test_the_commitment_is_compared_before_any_use_of_the_cipher(reader: str, mo
     assert used == ["key", "decrypt", "decrypt"]
 
 
+def test_every_bit_of_the_commitment_counts() -> None:
+    # The tag is made for the wrong commitment too, so that nothing else can refuse the message.
+    craft, readings = Craft(), readers.every(new_key())
+    right = crafting.message_keys(craft.message_id, PLAIN_KEY)[1]
+    for bit in range(256):
+        wrong = (int.from_bytes(right) ^ 1 << bit).to_bytes(32)
+        data = craft.but(commitment=wrong).header() + craft.final(1, b"text")
+        for read in readings.values():
+            with pytest.raises(MessageInvalid, match="commit"):
+                read(data)
+
+
 @pytest.mark.parametrize("committed", [0, 1])
 def test_a_message_that_authenticates_under_two_keys_opens_under_the_one_it_commits_to(committed: int) -> None:
     plain = (PLAIN_KEY, OTHER_KEY)
@@ -221,7 +233,7 @@ def test_a_message_that_authenticates_under_two_keys_opens_under_the_one_it_comm
 
     header = parse_header(data)
     for index, key in enumerate(plain):
-        warm = DataKey(key, header.edks[0], CONTEXT_BYTES, frame_length=64)
+        warm = DataKey.wrapped(key, header.edks[0], CONTEXT_BYTES, frame_length=64)
         assert warm.section == header.section
         for read in (readers.whole(warm), readers.cold(key), readers.stream(key), readers.lenient(key)):
             if index == committed:

@@ -176,7 +176,7 @@ def test_crafted_messages_are_otherwise_right() -> None:
 def test_another_data_key_opens_nothing() -> None:
     for size in (0, 5, 40):
         data = encrypt(KEY, TEXT[:size])
-        other = DataKey(OTHER_KEY, KEY.edk, b"", frame_length=16, section=KEY.section)
+        other = DataKey(OTHER_KEY, KEY.section, 16)
         refused(
             {
                 "whole": whole(other),

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.domain.states import TRANSITIONS, State
-from core.domain.tenants import SYSTEM, KeyPolicy, TenantRecord, check_rewrite, check_tenant_id
+from core.domain.tenants import SYSTEM, KeyPolicy, TenantRecord, check_first, check_rewrite, check_tenant_id
 from core.errors import Conflict, InvalidRequest, StoreCorrupt
 from tests.domain.strategies import usual
 from tests.samples import tenant_record
@@ -140,6 +140,22 @@ def test_a_corrupt_body_is_never_written_nor_written_over(body: Any) -> None:
     for old, new in ((body, RECORD.to_body()), (RECORD.to_body(), body)):
         with pytest.raises(StoreCorrupt):
             check_rewrite(old, new)
+
+
+@corrupt_bodies
+def test_a_corrupt_body_is_never_the_first(body: Any) -> None:
+    with pytest.raises(StoreCorrupt):
+        check_first(body)
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_tenant_starts_under_the_platforms_key(state: State) -> None:
+    body = replace(RECORD, state=state).to_body()
+    if state is State.PLATFORM:
+        check_first(body)
+    else:
+        with pytest.raises(Conflict, match="starts in state platform"):
+            check_first(body)
 
 
 @pytest.mark.parametrize("new", State)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Mapping
 from io import BytesIO
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 
 from core.bootstrap import Application, Config, Leaves, assemble
 from core.domain.context import message_context, serialise
-from core.domain.encrypted_data_key import unwrap_data_key
+from core.domain.encrypted_data_key import unwrap_data_key, wrap_data_key
 from core.domain.kek import Kek
 from core.domain.message import DataKey
 from core.domain.message_header import Header
@@ -167,7 +168,9 @@ class Exchange:
 
     def data_key(self, tenant_id: str, context: Mapping[str, str], frame_length: int) -> DataKey:
         """A fresh data key for messages made without the service, under any context."""
-        return self.applications[frame_length].encryption.fresh_data_key(self.branch_key(tenant_id), context)[0]
+        branch_key, plain, serialised = self.branch_key(tenant_id), os.urandom(32), serialise(context)
+        edk = wrap_data_key(branch_key.key, branch_key.branch_key_id, branch_key.version_id, plain, serialised)
+        return DataKey.wrapped(plain, edk, serialised, frame_length=frame_length)
 
     def open_key(self, tenant_id: str, header: Header) -> bytes:
         """The data key of a message, for readers used without the service."""

@@ -26,12 +26,12 @@ def unsorted_context(data_key: bytes, edk: EncryptedDataKey, context: Mapping[st
     stored = pack(">H", len(pairs)) + b"".join(pack(">H", len(part)) + part for pair in pairs for part in pair)
     assert sorted(stored) == sorted(serialise(context))
     assert stored != serialise(context)
-    return encrypt(DataKey(data_key, edk, stored, frame_length=FRAME_LENGTH), PLAINTEXT)
+    return encrypt(DataKey.wrapped(data_key, edk, stored, frame_length=FRAME_LENGTH), PLAINTEXT)
 
 
 def other_ivs(data_key: bytes, edk: EncryptedDataKey, context: Mapping[str, str]) -> bytes:
     """A message whose frames carry IVs that are not their numbers."""
-    message = encrypt(DataKey(data_key, edk, serialise(context), frame_length=FRAME_LENGTH), PLAINTEXT)
+    message = encrypt(DataKey.wrapped(data_key, edk, serialise(context), frame_length=FRAME_LENGTH), PLAINTEXT)
     regular, last = divmod(len(PLAINTEXT) - 1, FRAME_LENGTH)
     last += 1
     body = regular * (FRAME_LENGTH + frames.REGULAR_OVERHEAD) + last + frames.FINAL_OVERHEAD

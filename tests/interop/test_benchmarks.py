@@ -116,7 +116,7 @@ def test_every_mutation_damages(kind: str) -> None:
     """Most of what it gives is no longer the message, and the fields it edits are where it thinks they are."""
     context = {"tenant_id": "acme", "app": "orders"}
     edk = wrap_data_key(bytes(32), VERSION, VERSION, bytes(32), serialise(context))
-    key = DataKey(bytes(32), edk, serialise(context), frame_length=16)
+    key = DataKey.wrapped(bytes(32), edk, serialise(context), frame_length=16)
     original, other = (Original.of(messages.encrypt(key, bytes(size)), {}) for size in (40, 64))
     assert [original.message[at : at + 4].hex() for at in original.starts[:-1]] == ["00000001", "00000002", "ffffffff"]
     values = [int.from_bytes(original.message[at : at + size]) for at, size in original.lengths]
@@ -128,7 +128,7 @@ def test_every_mutation_damages(kind: str) -> None:
 
 def test_what_a_reader_lets_through_is_counted() -> None:
     edk = wrap_data_key(bytes(32), VERSION, VERSION, bytes(32), b"")
-    original = Original.of(messages.encrypt(DataKey(bytes(32), edk, b""), b"x"), {})
+    original = Original.of(messages.encrypt(DataKey.wrapped(bytes(32), edk, b""), b"x"), {})
 
     def crash(_message: bytes, _context: dict[str, str]) -> bytes:
         raise ValueError

@@ -71,7 +71,7 @@ def test_messages_of_a_raw_aes_keyring(
 @pytest.mark.parametrize("size", SIZES)
 def test_the_official_client_reads_our_body_under_a_raw_aes_edk(exchange: Exchange, size: int) -> None:
     official, plaintext, data_key = exchange.official, Case(size, 4096, "empty").plaintext, os.urandom(32)
-    key = DataKey(data_key, raw_aes_wrap(data_key, PAIRS), serialise(PAIRS), frame_length=4096)
+    key = DataKey.wrapped(data_key, raw_aes_wrap(data_key, PAIRS), serialise(PAIRS), frame_length=4096)
     keyring = official.raw_aes(NAMESPACE, NAME, RAW_KEY)
     assert official.decrypt(keyring, messages.encrypt(key, plaintext)) == (plaintext, PAIRS)
 

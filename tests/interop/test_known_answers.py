@@ -13,10 +13,16 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from core.domain import encrypted_data_key, frames, message, message_keys
+from core.domain import frames, message, message_keys
 from core.domain.branch_keys import VERSION_PREFIX, BranchKeyRow
 from core.domain.context import parse, serialise
-from core.domain.encrypted_data_key import EncryptedDataKey, parse_serialised, unwrap_data_key, wrap_data_key
+from core.domain.encrypted_data_key import (
+    EncryptedDataKey,
+    WrappingKeys,
+    parse_serialised,
+    unwrap_data_key,
+    wrap_data_key,
+)
 from core.domain.foreign import decrypt_foreign
 from core.domain.kek import Kek
 from core.domain.message import DataKey
@@ -48,7 +54,7 @@ def edk() -> EncryptedDataKey:
 
 
 def data_key(name: str) -> DataKey:
-    return DataKey(HEX["data_key"], edk(), HEX["ec_serialized"], frame_length=MESSAGES[name][1])
+    return DataKey.wrapped(HEX["data_key"], edk(), HEX["ec_serialized"], frame_length=MESSAGES[name][1])
 
 
 def open_key(header: Header) -> bytes:
@@ -68,7 +74,7 @@ def test_context() -> None:
 
 
 def test_wrapping_key() -> None:
-    assert encrypted_data_key._wrapping_key(HEX["branch_key"], HEX["salt"]) == HEX["derived_wrapping_key"]
+    assert WrappingKeys(HEX["branch_key"])._wrapping_key(HEX["salt"]) == HEX["derived_wrapping_key"]
 
 
 def test_encrypted_data_key_read() -> None:
@@ -81,7 +87,7 @@ def test_encrypted_data_key_read() -> None:
 
 
 def test_encrypted_data_key_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = iter((HEX["salt"], HEX["edk_iv"]))
+    given = iter((HEX["salt"] + HEX["edk_iv"],))
     monkeypatch.setattr("os.urandom", lambda _size: next(given))
     made = wrap_data_key(
         HEX["branch_key"], KNOWN["branch_key_id"], KNOWN["branch_key_version"], HEX["data_key"], HEX["ec_serialized"]

@@ -78,13 +78,7 @@ def test_messages_without_any_context_go_both_ways(exchange: Exchange, size: int
 def opened(exchange: Exchange, message: bytes) -> DataKey:
     """The data key of a message in the form the strict whole-buffer reader takes."""
     header = parse_header(message)
-    return DataKey(
-        open_with(exchange, header),
-        header.edks[0],
-        header.context_bytes,
-        frame_length=header.frame_length,
-        section=header.section,
-    )
+    return DataKey(open_with(exchange, header), header.section, header.frame_length)
 
 
 def test_the_service_refuses_a_message_without_its_tenant(exchange: Exchange) -> None:
@@ -99,7 +93,7 @@ def test_messages_under_a_handed_out_data_key(exchange: Exchange, context: dict[
     caller = Caller("tester", "tests", STEADY, frozenset({Permission.DATA_KEYS}))
     grant = exchange.app.keystead.new_data_key(caller, STEADY, context)
     edk = parse_serialised(grant.encrypted_data_key)
-    message = messages.encrypt(DataKey(grant.data_key, edk, serialise(grant.context)), b"local")
+    message = messages.encrypt(DataKey.wrapped(grant.data_key, edk, serialise(grant.context)), b"local")
     plaintext, found = exchange.official.decrypt(exchange.keyring(STEADY), message)
     assert plaintext == b"local"
     assert found == message_context(STEADY, context, use=USE_CALLER)

@@ -44,7 +44,7 @@ def test_the_services_own_data_keys_do_not_open(world: World, handed_out: Handed
 
 def test_a_message_made_with_a_grant_decrypts_in_the_service(world: World, handed_out: HandedOutKeys) -> None:
     grant = handed_out.grant("acme", {"app": "x"})
-    key = DataKey(grant.data_key, parse_serialised(grant.encrypted_data_key), serialise(grant.context))
+    key = DataKey.wrapped(grant.data_key, parse_serialised(grant.encrypted_data_key), serialise(grant.context))
     assert world.decrypt(encrypt_message(key, b"made outside"), {"app": "x"}) == b"made outside"
 
 
