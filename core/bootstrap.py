@@ -9,8 +9,8 @@ from typing import Literal
 
 from core.domain.kek import Kek, ProviderName
 from core.domain.message import DEFAULT_FRAME_LENGTH
-from core.domain.tenants import KeyPolicy
-from core.errors import InvalidRequest, StoreUnavailable
+from core.domain.tenants import SYSTEM, KeyPolicy
+from core.errors import InvalidRequest, Silence, StoreCorrupt, StoreUnavailable
 from core.ports import AuditLog, Clock, Events, KeyProvider, KeyStore, Signer, TenantStore
 from core.service.access import AccessGate
 from core.service.alarms import Alarms
@@ -23,9 +23,11 @@ from core.service.keystead import Keystead, Parts
 from core.service.providers import Providers
 from core.service.refusals import Refusals
 from core.service.rotation import RotationService
+from core.service.row_macs import DOCUMENT as ROW_MAC_KEY
 from core.service.row_macs import RowMacs
 from core.service.state_gate import StateGate
 from core.service.status import StatusService
+from core.service.tenant_records import TenantRecords
 from core.service.tenants import Tenants
 from core.service.timekeeper import Timekeeper
 
@@ -141,23 +143,39 @@ def local_leaves(config: Config) -> Leaves:
         raise StoreUnavailable(f"the data directory cannot be made: {error.strerror}") from None
     clock = SystemClock()
     kek_dir = config.data_dir / "keks"
-    platform_kek = LocalKms(kek_dir).ensure(PLATFORM_KEK)
     signer = LocalSigner(config.data_dir / "signing")
     events = EventLog(clock)
     providers: dict[ProviderName, KeyProvider] = {"local": LocalKeyProvider(kek_dir)}
     if config.store == "memory":
         from core.stores.memory import MemoryAuditLog, MemoryKeyStore, MemoryTenantStore
 
+        platform_kek = LocalKms(kek_dir).ensure(PLATFORM_KEK)
         return Leaves(
             clock, MemoryKeyStore(), MemoryTenantStore(), MemoryAuditLog(), signer, events, providers, platform_kek
         )
     from core.stores.sqlite import SqliteAuditLog, SqliteDatabase, SqliteKeyStore, SqliteTenantStore
 
     database = SqliteDatabase(config.data_dir / "keystead.db")
+    tenant_store = SqliteTenantStore(database)
+    kms = LocalKms(kek_dir)
+    if tenant_store.read(SYSTEM, ROW_MAC_KEY) is None:
+        platform_kek = kms.ensure(PLATFORM_KEK)
+    else:
+        # A new KEK would open nothing that this store holds: say so instead of making one.
+        platform_kek = Kek(f"local:{PLATFORM_KEK}")
+        try:
+            found = {description.kek for description in kms.describe()}
+        except Silence:
+            found = set()
+        if platform_kek not in found:
+            raise StoreCorrupt(
+                "the platform's key file is missing beside a store that needs it",
+                hint="restore the directory keks from the same backup as keystead.db",
+            )
     return Leaves(
         clock,
         SqliteKeyStore(database),
-        SqliteTenantStore(database),
+        tenant_store,
         SqliteAuditLog(database),
         signer,
         events,
@@ -176,18 +194,20 @@ def assemble(config: Config, leaves: Leaves) -> Application:
     config.policy.check()
     if not 0 < config.state_age <= config.store_silence:
         raise InvalidRequest("state_age must be above 0 and not above store_silence")
-    timekeeper = Timekeeper(leaves.clock, lambda reason: _distrust_clock(reason, gate, leaves.events))
+    timekeeper = Timekeeper(leaves.clock, lambda reason: _distrust_clock(reason, gate, alarms))
+    alarms = Alarms(leaves.events, timekeeper.now)
+    providers = Providers(leaves.providers, leaves.platform_kek)
+    macs = RowMacs(leaves.tenant_store, providers, config.table_name)
+    records = TenantRecords(leaves.tenant_store, macs, alarms)
     gate = StateGate(
-        leaves.tenant_store,
+        records,
         timekeeper,
         state_age=config.state_age,
         store_silence=config.store_silence,
         limit=config.max_tenants,
     )
-    providers = Providers(leaves.providers, leaves.platform_kek)
-    macs = RowMacs(leaves.tenant_store, providers, config.table_name)
     writer = BranchKeyWriter(leaves.key_store, providers, macs, timekeeper.now, config.table_name)
-    tenants = Tenants(leaves.tenant_store, writer, providers, timekeeper, config.policy)
+    tenants = Tenants(records, writer, providers, timekeeper, config.policy)
     branch_keys = BranchKeys(
         store=leaves.key_store,
         writer=writer,
@@ -195,7 +215,7 @@ def assemble(config: Config, leaves: Leaves) -> Application:
         macs=macs,
         gate=gate,
         timekeeper=timekeeper,
-        alarms=Alarms(leaves.events, timekeeper.now),
+        alarms=alarms,
         raise_floor=tenants.raise_floor,
         table_name=config.table_name,
         limit=config.max_branch_keys,
@@ -205,7 +225,7 @@ def assemble(config: Config, leaves: Leaves) -> Application:
     audit = AuditTrail(leaves.audit_log, leaves.tenant_store, leaves.signer, timekeeper.now)
     refusals = Refusals(audit, timekeeper.now)
     parts = Parts(
-        gate=AccessGate(audit, refusals),
+        gate=AccessGate(audit, refusals, alarms),
         tenants=tenants,
         encryption=encryption,
         handed_out=HandedOutKeys(gate, branch_keys, timekeeper),
@@ -221,6 +241,6 @@ def assemble(config: Config, leaves: Leaves) -> Application:
     )
 
 
-def _distrust_clock(reason: str, gate: StateGate, events: Events) -> None:
+def _distrust_clock(reason: str, gate: StateGate, alarms: Alarms) -> None:
     gate.purge_all()
-    events.emit(f"keystead.alarm.{reason}", "_system", {"action": "every cached key was purged"})
+    alarms(reason, SYSTEM, "clock", action="every cached key was purged")

@@ -231,10 +231,19 @@ class InternalError(ServiceFault):
 
 
 class StoreCorrupt(ServiceFault):
-    """A stored row or document fails its checks. It is refused, and the operator is alarmed."""
+    """A stored row or document fails its checks. It is refused, and the operator is alarmed.
+
+    Args:
+        detail: As in the base class.
+        alarmed: Whether the operator was alarmed where it was found; if not, the access gate does it.
+    """
 
     code = "store_corrupt"
     title = "Stored data failed its checks"
+
+    def __init__(self, detail: str, *, hint: str | None = None, alarmed: bool = False) -> None:
+        super().__init__(detail, hint=hint)
+        self.alarmed = alarmed
 
 
 class ProviderSignal(KeysteadError):

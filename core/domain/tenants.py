@@ -13,6 +13,8 @@ from core.errors import Conflict, InvalidRequest, StoreCorrupt
 TENANT_ID = re.compile(r"^[a-z0-9][a-z0-9-]{0,62}\Z")
 RECORD = "tenant"
 """Name of the document that holds a `TenantRecord`."""
+MAC_FIELD = "mac"
+"""Field beside a record's own that holds its MAC (`core.service.tenant_records`)."""
 SYSTEM = "_system"
 """Partition of the service's own documents; no tenant id can equal it."""
 MAX_DISPLAY_NAME = 200
@@ -129,11 +131,15 @@ class TenantRecord:
         """
         try:
             record = cls(
-                **{**body, "state": State(body["state"]), "policy": KeyPolicy(**body["policy"])},
+                **{
+                    **{name: value for name, value in body.items() if name != MAC_FIELD},
+                    "state": State(body["state"]),
+                    "policy": KeyPolicy(**body["policy"]),
+                },
             )
             record._check_types()
             record.policy.check()
-        except (KeyError, TypeError, ValueError, InvalidRequest):
+        except (AttributeError, KeyError, TypeError, ValueError, InvalidRequest):
             raise StoreCorrupt("a stored tenant record cannot be read") from None
         return record
 

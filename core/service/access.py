@@ -14,7 +14,8 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from core.domain.tenants import SYSTEM
-from core.errors import AccessDenied, InternalError, KeysteadError, ProviderSignal
+from core.errors import AccessDenied, InternalError, KeysteadError, ProviderSignal, StoreCorrupt
+from core.service.alarms import Alarms
 from core.service.audit import AuditTrail
 from core.service.refusals import Refusals
 
@@ -96,11 +97,13 @@ class AccessGate:
     Args:
         audit: The chains.
         refusals: Records refusals, floods folded.
+        alarms: Tell the operator of stored data that failed its checks.
     """
 
-    def __init__(self, audit: AuditTrail, refusals: Refusals) -> None:
+    def __init__(self, audit: AuditTrail, refusals: Refusals, alarms: Alarms) -> None:
         self._audit = audit
         self._refusals = refusals
+        self._alarms = alarms
 
     @contextmanager
     def enter(self, caller: Caller, operation: Operation, tenant_id: str | None) -> Iterator[dict[str, Any]]:
@@ -119,12 +122,8 @@ class AccessGate:
             KeysteadError: Whatever the body raised; signals of providers become InternalError.
             StoreUnavailable: A control-plane act was done but could not be audited.
         """
-        if not _allowed(caller, operation, tenant_id):
-            self._refusals.record(caller.subject, caller.issuer, caller.tenant_id, operation.name, caller.request_id)
-            raise AccessDenied(
-                "the token does not allow this",
-                hint=f"it takes a token of this tenant with the scope {operation.permission}",
-            )
+        self.admit(caller, operation, tenant_id)
+        self._refusals.write_due()
         facts: dict[str, Any] = {}
         try:
             yield facts
@@ -132,12 +131,32 @@ class AccessGate:
             self._record(caller, operation, tenant_id, "internal", facts)
             raise InternalError("a key provider's signal was not handled") from signal
         except KeysteadError as error:
+            if isinstance(error, StoreCorrupt) and not error.alarmed:
+                self._alarms("store_corrupt", tenant_id or SYSTEM, operation.name, problem=error.detail)
             self._record(caller, operation, tenant_id, error.code, facts)
             raise
         except BaseException:
             self._record(caller, operation, tenant_id, "internal", facts)
             raise
         self._record(caller, operation, tenant_id, "ok", facts, strict=True)
+
+    def admit(self, caller: Caller, operation: Operation, tenant_id: str | None) -> None:
+        """Refuse a caller that may not perform an operation, and record the refusal; else do nothing.
+
+        Args:
+            caller: Who calls.
+            operation: What it wants.
+            tenant_id: As in `enter`.
+
+        Raises:
+            AccessDenied: Not authorised. Nothing was looked up.
+        """
+        if not allowed(caller, operation, tenant_id):
+            self._refusals.record(caller.subject, caller.issuer, caller.tenant_id, operation.name, caller.request_id)
+            raise AccessDenied(
+                "the token does not allow this",
+                hint=f"it takes a token of this tenant with the scope {operation.permission}",
+            )
 
     def _record(
         self,
@@ -173,7 +192,8 @@ class AccessGate:
         )
 
 
-def _allowed(caller: Caller, operation: Operation, tenant_id: str | None) -> bool:
+def allowed(caller: Caller, operation: Operation, tenant_id: str | None) -> bool:
+    """Whether a caller may perform an operation; looks at nothing but its arguments, records nothing."""
     operator = Permission.PLATFORM_OPERATE in caller.scopes
     if operation.permission is Permission.PLATFORM_OPERATE:
         return operator

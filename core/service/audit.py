@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
+from zlib import crc32
 
 from core.domain import jws
 from core.domain.audit import EMPTY_HEAD, AuditEntry, AuditHead
@@ -19,8 +20,10 @@ from core.ports import AuditLog, Signer, TenantStore
 CHECKPOINT_EVERY = 64
 """Entries between signed checkpoints."""
 CHECKPOINTS = "audit-checkpoints"
+STATEMENT = "keystead-audit-checkpoint"
 KEPT_CHECKPOINTS = 200
 APPEND_ATTEMPTS = 50
+LOCKS = 64
 PAGE = 500
 log = logging.getLogger("keystead.audit")
 
@@ -63,7 +66,7 @@ class AuditTrail:
         self._documents = documents
         self._signer = signer
         self._now = now
-        self._lock = Lock()
+        self._locks = [Lock() for _ in range(LOCKS)]
 
     def record(
         self, chain: str, action: str, subject: str, outcome: str, details: Mapping[str, Any] | None = None
@@ -80,7 +83,8 @@ class AuditTrail:
         Raises:
             StoreUnavailable: It could not be stored.
         """
-        with self._lock:
+        # One slow chain must not hold up the others: chains share a lock only by chance.
+        with self._locks[crc32(chain.encode()) % LOCKS]:
             for _ in range(APPEND_ATTEMPTS):
                 head = self._log.head(chain)
                 entry = self._link(AuditEntry(chain, 0, "", action, subject, outcome, dict(details or {})), head)
@@ -120,24 +124,20 @@ class AuditTrail:
             Denial, Silence: The signing key does not serve.
         """
         for _ in range(APPEND_ATTEMPTS):
-            head, document = self._log.head(chain), self._documents.read(chain, CHECKPOINTS)
-            kept: list[str] = list(document.body["checkpoints"]) if document else []
+            head, (kept, revision) = self._log.head(chain), self._kept(chain)
             if head == EMPTY_HEAD:
                 return None
-            if document is not None and document.body["sequence"] >= head.sequence:
+            signed = self._sequence(chain, kept[-1]) if kept else 0
+            if signed > head.sequence:
+                raise StoreCorrupt("the audit chain ends before an entry that a signed checkpoint names")
+            if signed == head.sequence:
                 return kept[-1]
             statement = self._signer.sign(
-                {
-                    "typ": "keystead-audit-checkpoint",
-                    "chain": chain,
-                    "sequence": head.sequence,
-                    "hash": head.hash,
-                    "time": self._time(),
-                }
+                {"typ": STATEMENT, "chain": chain, "sequence": head.sequence, "hash": head.hash, "time": self._time()}
             )
-            body = {"sequence": head.sequence, "checkpoints": [*kept, statement][-KEPT_CHECKPOINTS:]}
+            body = {"checkpoints": [*kept, statement][-KEPT_CHECKPOINTS:]}
             try:
-                self._documents.write(chain, CHECKPOINTS, body, expected_revision=document.revision if document else 0)
+                self._documents.write(chain, CHECKPOINTS, body, expected_revision=revision)
                 return statement
             except Conflict:
                 continue
@@ -150,8 +150,7 @@ class AuditTrail:
             As `checkpoint`.
         """
         self.checkpoint(chain)
-        document = self._documents.read(chain, CHECKPOINTS)
-        return tuple(document.body["checkpoints"]) if document else ()
+        return tuple(self._kept(chain)[0])
 
     def verify(self, chain: str, *, checkpoints: Sequence[str] = ()) -> AuditVerdict:
         """Check a whole chain: every link, the head, and every checkpoint kept here or given.
@@ -163,19 +162,16 @@ class AuditTrail:
         Raises:
             StoreUnavailable: It cannot be read.
         """
-        document = self._documents.read(chain, CHECKPOINTS)
-        statements = [*(document.body["checkpoints"] if document else ()), *checkpoints]
+        statements = list(checkpoints)
         expected: dict[int, str] = {}
-        for statement in statements:
-            try:
-                body = jws.verify(statement, self._signer.jwks())
-                if body["chain"] != chain or body["typ"] != "keystead-audit-checkpoint":
-                    raise InvalidRequest("the checkpoint is of another chain")
-                known = expected.setdefault(int(body["sequence"]), str(body["hash"]))
-                if known != body["hash"]:
+        try:
+            statements = [*self._kept(chain)[0], *checkpoints]
+            for statement in statements:
+                sequence, entry_hash = self._read_statement(chain, statement)
+                if expected.setdefault(sequence, entry_hash) != entry_hash:
                     raise InvalidRequest("two checkpoints of one entry differ")
-            except (InvalidRequest, KeyError, ValueError) as error:
-                return AuditVerdict(chain, False, 0, len(statements), None, f"a checkpoint fails: {error}", EMPTY_HEAD)
+        except (InvalidRequest, StoreCorrupt) as error:
+            return AuditVerdict(chain, False, 0, len(statements), None, f"a checkpoint fails: {error}", EMPTY_HEAD)
         try:
             head, problem = self._walk(chain, expected)
             if not problem and self._log.head(chain).sequence < head.sequence:
@@ -187,6 +183,31 @@ class AuditTrail:
             problem = f"the chain ends before entry {max(beyond)}, which a signed checkpoint names"
         fault = head.sequence + 1 if problem else None
         return AuditVerdict(chain, not problem, head.sequence, len(statements), fault, problem, head)
+
+    def _kept(self, chain: str) -> tuple[list[str], int]:
+        # The statements kept, oldest first, and the revision of the document that holds them.
+        document = self._documents.read(chain, CHECKPOINTS)
+        if document is None:
+            return [], 0
+        kept = document.body.get("checkpoints")
+        if not isinstance(kept, list) or not all(isinstance(statement, str) for statement in kept):
+            raise StoreCorrupt("the stored audit checkpoints cannot be read")
+        return kept, document.revision
+
+    def _sequence(self, chain: str, statement: str) -> int:
+        try:
+            return self._read_statement(chain, statement)[0]
+        except InvalidRequest:
+            raise StoreCorrupt("a stored audit checkpoint does not verify") from None
+
+    def _read_statement(self, chain: str, statement: str) -> tuple[int, str]:
+        body = jws.verify(statement, self._signer.jwks())
+        sequence, entry_hash = body.get("sequence"), body.get("hash")
+        if body.get("chain") != chain or body.get("typ") != STATEMENT:
+            raise InvalidRequest("the checkpoint is of another chain")
+        if type(sequence) is not int or not isinstance(entry_hash, str):
+            raise InvalidRequest("the checkpoint does not name an entry")
+        return sequence, entry_hash
 
     def _walk(self, chain: str, expected: Mapping[int, str]) -> tuple[AuditHead, str]:
         head = EMPTY_HEAD
@@ -224,7 +245,11 @@ def _fault(entry: AuditEntry, chain: str, head: AuditHead, expected: Mapping[int
         return "an entry is missing or out of order"
     if entry.previous != head.hash:
         return "the entry does not link to the one before it"
-    if entry.computed_hash() != entry.hash:
+    try:
+        changed = entry.computed_hash() != entry.hash
+    except ValueError:  # holds what canonical JSON cannot, so it was never written like this
+        changed = True
+    if changed:
         return "the entry was changed"
     if expected.get(entry.sequence, entry.hash) != entry.hash:
         return "the entry differs from what a signed checkpoint says"

@@ -73,7 +73,7 @@ class BranchKey:
     )
 
     def __init__(
-        self, stored: StoredRow, key: bytes, view: TenantView, generation: int, asked: Instant, *, lasting: bool
+        self, stored: StoredRow, key: bytes, view: TenantView, generation: float, asked: Instant, *, lasting: bool
     ) -> None:
         self.stored = stored
         self.branch_key_id = stored.row.branch_key_id
@@ -215,18 +215,16 @@ class BranchKeys:
             cached = None
         if cached is not None and cached.serves(asked):
             return cached  # another thread's flight landed between our look and our start
+        stored = self._read(view, slot, asked, cached)
         try:
-            stored = self._read(view, slot, asked)
-            key, trusted = self._unwrap(view, stored)
-        except (Silence, StoreUnavailable) as silence:
-            if cached is not None and self._extend(cached, view, asked):
+            key, generation, trusted = self._unwrap(view, stored, generation)
+        except Silence:
+            if cached is not None and self._extend(cached, view):
                 return cached
-            if isinstance(silence, StoreUnavailable):
-                raise
             raise KeyUnreachable("the key management system does not answer", retry_after=int(ASK_AGAIN)) from None
         if not trusted:
             # Our clock is off and everything was purged: this answer serves the calls that wait for it, no more.
-            return BranchKey(stored, key, view, view.generation, asked, lasting=False)
+            return BranchKey(stored, key, view, generation, asked, lasting=False)
         if cached is not None and cached.version_id == stored.row.version_id and compare_digest(cached.key, key):
             # The same key: data keys that hang on it live on under its new lease.
             cached.asked = asked
@@ -235,13 +233,21 @@ class BranchKeys:
         branch_key = BranchKey(stored, key, view, generation, asked, lasting=view.record.policy.lease > 0)
         if branch_key.cacheable:
             self._cache.put(slot, branch_key)
-            # The ACTIVE row holds the same key as its version's own row: reading what was just written asks no KMS.
-            self._cache.put((slot[0], slot[1], VERSION_PREFIX + branch_key.version_id), branch_key)
+            if slot[2] == ACTIVE:
+                # The ACTIVE row holds its version's key, so reading what was just written asks no KMS. An object of its
+                # own: renewing it by the version's row must not spare the ACTIVE row its checks.
+                twin = BranchKey(stored, key, view, generation, asked, lasting=True)
+                self._cache.put((slot[0], slot[1], VERSION_PREFIX + branch_key.version_id), twin)
         return branch_key
 
-    def _read(self, view: TenantView, slot: Slot, asked: Instant) -> StoredRow:
+    def _read(self, view: TenantView, slot: Slot, asked: Instant, cached: BranchKey | None) -> StoredRow:
         _, branch_key_id, row_type = slot
-        stored = self.verified(view, branch_key_id, row_type)
+        try:
+            stored = self.verified(view, branch_key_id, row_type)
+        except StoreUnavailable:
+            if cached is None:
+                raise
+            return cached.stored  # verified before; a silent store is no reason not to ask the KMS
         if stored is None and row_type == ACTIVE and view.record.sequence_floor == 0:
             # The tenant was created, and the process died before its first branch key was written.
             self._writer.create(view.record)
@@ -249,12 +255,13 @@ class BranchKeys:
         if stored is None:
             if row_type == ACTIVE:
                 self._alarms("store_corrupt", view.tenant_id, f"{branch_key_id} {row_type}", problem="it is missing")
-                raise StoreCorrupt("a stored branch key row is missing")
+                raise StoreCorrupt("a stored branch key row is missing", alarmed=True)
             self._unknown.put(slot, asked.plus(UNKNOWN_FOR))
             raise _unknown_version()
         return stored
 
-    def _unwrap(self, view: TenantView, stored: StoredRow) -> tuple[bytes, bool]:
+    def _unwrap(self, view: TenantView, stored: StoredRow, generation: float) -> tuple[bytes, float, bool]:
+        # Gives the key, the generation it may serve under, and whether our clock agrees with the KMS's.
         row = stored.row
         sent = self._timekeeper.now()
         try:
@@ -264,16 +271,21 @@ class BranchKeys:
         except Denial as denial:
             # Every key of the tenant in this process goes at once, whichever row was refused.
             self._gate.purge(view.tenant_id)
+            view.purge()
             raise self._providers.refusal(row.kek, denial) from None
         except WrapMismatch:
             raise self._corrupt(view, stored, "it does not unwrap") from None
-        trusted = self._timekeeper.compare(unwrapped.server_time, sent, self._timekeeper.now())
+        received, unpurged = self._timekeeper.now(), view.generation == generation
+        trusted = self._timekeeper.compare(unwrapped.server_time, sent, received)
+        if unpurged and not trusted:
+            generation = view.generation  # the purge was for the clock, not for this answer
         if len(unwrapped.key) != KEY_BYTES:
             raise self._corrupt(view, stored, "it unwraps to a wrong length")
-        return unwrapped.key, trusted
+        return unwrapped.key, generation, trusted
 
-    def _extend(self, cached: BranchKey, view: TenantView, now: Instant) -> bool:
-        policy = view.record.policy
+    def _extend(self, cached: BranchKey, view: TenantView) -> bool:
+        # Counted from now: the silence may have taken as long as the KMS's time-out.
+        now, policy = self._timekeeper.now(), view.record.policy
         end = cached.asked.plus(max(policy.lease, policy.outage_grace))
         if not now.before(end):
             return False
@@ -286,7 +298,7 @@ class BranchKeys:
         self._alarms(
             "store_corrupt", view.tenant_id, f"{row.branch_key_id} {row.type}", problem=problem, kek=row.kek.locator
         )
-        return StoreCorrupt(f"a stored branch key row is refused: {problem}")
+        return StoreCorrupt(f"a stored branch key row is refused: {problem}", alarmed=True)
 
 
 def _unknown_version() -> MessageInvalid:

@@ -83,7 +83,7 @@ class CachedDataKey:
         self.branch_key = branch_key
         self.view: TenantView = branch_key.view
         self.context = dict(context)
-        self._generation = branch_key.generation
+        self._generation: float = branch_key.generation
         self._messages = limits.messages
         self._bytes = limits.bytes
         self._wall_end, self._boot_end = made[0] + limits.age, made[1] + limits.age
@@ -99,10 +99,7 @@ class CachedDataKey:
         self._boot_until = min(branch_key.boot_until, view.boot_until)
 
     def serves(self, tick: tuple[float, float]) -> bool:
-        """Whether lease, state age and generation hold now.
-
-        A change of what the state allows is a new generation, so the state itself need not be asked again.
-        """
+        """Whether lease, state age and generation hold now. The state itself is asked beside it."""
         wall, boot = tick
         return wall < self._wall_until and boot < self._boot_until and self._generation == self.view.generation
 
@@ -167,7 +164,7 @@ class EncryptionService:
         """
         tick = self._tick()
         entry = self._find_encrypting((tenant_id, *context.items()))
-        if entry is not None and entry.serves(tick) and entry.take(len(plaintext), tick):
+        if entry is not None and entry.serves(tick) and entry.view.may_write and entry.take(len(plaintext), tick):
             return encrypt_message(entry.key, plaintext)
         return self._encrypt_cold(tenant_id, plaintext, context)
 
@@ -188,7 +185,7 @@ class EncryptionService:
         entry = self._find_decrypting((tenant_id, own_section(message)))
         if entry is not None and entry.serves(self._tick()) and context == entry.context and not foreign:
             plaintext = decrypt_message(entry.key, message)
-            if entry.serves(self._tick()):
+            if entry.serves(self._tick()) and entry.view.may_read:
                 return plaintext
         return self._decrypt_cold(tenant_id, message, context, foreign=foreign)
 
@@ -218,17 +215,18 @@ class EncryptionService:
     def _decrypt_cold(self, tenant_id: str, message: bytes, context: Mapping[str, str], *, foreign: bool) -> bytes:
         for _ in range(ATTEMPTS):
             view = self._gate.enter(tenant_id, "read")
+            key: DataKey | None = None
             if foreign:
                 branch_key, plaintext = self._decrypt_foreign(view, message, context)
             else:
                 branch_key, key = self._data_key(view, message, context)
                 plaintext = decrypt_message(key, message)
-                # Only a section that has just been authenticated may be found again without its keys.
-                if branch_key.cacheable:
-                    entry = CachedDataKey(key, branch_key, context, self._limits, self._tick())
-                    self._decrypting.put((tenant_id, key.section), entry)
             self._gate.confirm(view, "read")
             if branch_key.serves(self._tick()):
+                # Only a section that has just been authenticated may be found again without its keys.
+                if key is not None and branch_key.cacheable:
+                    entry = CachedDataKey(key, branch_key, context, self._limits, self._tick())
+                    self._decrypting.put((tenant_id, key.section), entry)
                 return plaintext
         raise out_of_attempts()
 
@@ -263,12 +261,18 @@ class EncryptionService:
         return branch_key, decrypt_foreign(message, lambda _header: plain)
 
     def _open(self, view: TenantView, header: Header) -> tuple[BranchKey, bytes]:
+        error = MessageInvalid("the message was not encrypted under a branch key of this tenant")
+        serialised = contexts.serialise(header.context)
         for edk in header.edks:
             if edk.is_hierarchical and edk.branch_key_id == view.record.branch_key_id:
-                branch_key = self._branch_keys.version(view, edk.branch_key_id, edk.version_id)
-                serialised = contexts.serialise(header.context)
-                return branch_key, branch_key.wrapping.unwrap(bound_to(edk.branch_key_id), edk.ciphertext, serialised)
-        raise MessageInvalid("the message was not encrypted under a branch key of this tenant")
+                try:
+                    branch_key = self._branch_keys.version(view, edk.branch_key_id, edk.version_id)
+                    plain = branch_key.wrapping.unwrap(bound_to(edk.branch_key_id), edk.ciphertext, serialised)
+                except MessageInvalid as failed:
+                    error = failed  # a foreign message may have another that opens
+                else:
+                    return branch_key, plain
+        raise error
 
 
 def out_of_attempts() -> KeyUnreachable:

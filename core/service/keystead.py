@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from core.domain.audit import AuditEntry
 from core.domain.tenants import SYSTEM, TenantRecord, check_tenant_id
-from core.errors import InvalidRequest, KeysteadError, ServiceFault
+from core.errors import InvalidRequest, KeysteadError, ProviderSignal, ServiceFault, StoreUnavailable
 from core.ports import AuditLog, Signer, TenantStore
-from core.service.access import AccessGate, Caller, Op
+from core.service.access import AccessGate, Caller, Op, Operation
 from core.service.audit import AuditTrail
 from core.service.encryption import EncryptionService
 from core.service.handed_out_keys import HandedOutKeys
@@ -48,6 +48,10 @@ class Keystead:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+
+    def admit(self, caller: Caller, operation: Operation, tenant_id: str | None) -> None:
+        """Refuse a caller before its request is read; the operation itself checks again. See `AccessGate.admit`."""
+        self._parts.gate.admit(caller, operation, tenant_id)
 
     def create_tenant(self, caller: Caller, tenant_id: str, *, display_name: str = "") -> tuple[TenantRecord, bool]:
         """Create a tenant, or find that it exists; see `Tenants.create`."""
@@ -92,7 +96,7 @@ class Keystead:
             return self._parts.encryption.decrypt(tenant_id, message, context, foreign=foreign)
 
     def encrypt_many(self, caller: Caller, tenant_id: str, items: Sequence[EncryptItem]) -> list[bytes | KeysteadError]:
-        """Encrypt up to 100 values; an item's failure takes its place in the results.
+        """Encrypt up to 100 values; an item's failure takes its place in the results, our own fault fails all.
 
         Raises:
             InvalidRequest: No item, or too many.
@@ -105,7 +109,7 @@ class Keystead:
             return results
 
     def decrypt_many(self, caller: Caller, tenant_id: str, items: Sequence[DecryptItem]) -> list[bytes | KeysteadError]:
-        """Decrypt up to 100 messages; an item's failure takes its place in the results.
+        """Decrypt up to 100 messages; an item's failure takes its place in the results, our own fault fails all.
 
         Raises:
             InvalidRequest: No item, or too many.
@@ -134,11 +138,13 @@ class Keystead:
     ) -> Sequence[AuditEntry]:
         """A page of a tenant's audit chain; see `AuditTrail.read`."""
         with self._parts.gate.enter(caller, Op.AUDIT_READ, tenant_id):
+            self._parts.tenants.read(tenant_id)
             return self._parts.audit.read(tenant_id, after=after, limit=limit)
 
     def audit_checkpoints(self, caller: Caller, tenant_id: str) -> Sequence[str]:
         """Signed checkpoints of a tenant's audit chain, oldest first; see `AuditTrail.checkpoints`."""
         with self._parts.gate.enter(caller, Op.AUDIT_CHECKPOINTS, tenant_id):
+            self._parts.tenants.read(tenant_id)
             return self._parts.audit.checkpoints(tenant_id)
 
     def health(self) -> Health:
@@ -150,8 +156,15 @@ class Keystead:
         return Health(all(result == "ok" for result in checks.values()), checks)
 
     def jwks(self) -> Mapping[str, Any]:
-        """The keys that verify this service's signed statements. Open to all."""
-        return self._parts.signer.jwks()
+        """The keys that verify this service's signed statements. Open to all.
+
+        Raises:
+            StoreUnavailable: They cannot be read now.
+        """
+        try:
+            return self._parts.signer.jwks()
+        except ProviderSignal:
+            raise StoreUnavailable("the signing keys cannot be read now") from None
 
 
 def _each(items: Sequence[T], act: Callable[[T], bytes]) -> list[bytes | KeysteadError]:

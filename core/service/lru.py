@@ -64,12 +64,6 @@ class LruCache(Generic[K, V]):
         with self._lock:
             return list(self._entries.values())
 
-    def discard(self, condition: Callable[[K], bool]) -> None:
-        """Forget every entry whose key meets a condition."""
-        with self._lock:
-            for key in [key for key in self._entries if condition(key)]:
-                del self._entries[key]
-
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:

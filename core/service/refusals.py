@@ -1,7 +1,8 @@
 """Records refusals of authenticated callers: in the actor's own chain and the operator's, never the victim's.
 
 The first refusal of a subject, reason and minute is recorded at once; the rest of that minute is folded into one entry
-with a count, so that a flood cannot grow the chain.
+with a count, so that a flood cannot grow the chain. The count is written when the minute is over, at the next operation
+or at a clean shutdown; a process that is killed loses the count of at most that minute, never the first refusal.
 """
 
 from __future__ import annotations
@@ -72,6 +73,14 @@ class Refusals:
             self._write(chains, subject, {**details, "request_id": request_id, "count": 1})
         self._write_folds(due)
 
+    def write_due(self) -> None:
+        """Write out the folds of past minutes; called at every operation, and costs nothing where there are none."""
+        if self._folds:
+            minute = int(self._now().wall // 60)
+            with self._lock:
+                due = self._take_due(minute)
+            self._write_folds(due)
+
     def flush(self) -> None:
         """Write out every open fold, as at shutdown."""
         with self._lock:
@@ -80,7 +89,7 @@ class Refusals:
 
     def _take_due(self, minute: int) -> list[tuple[_Key, _Fold]]:
         due = [item for item in self._folds.items() if item[1].minute != minute]
-        if len(self._folds) - len(due) >= MAX_PENDING:
+        if len(self._folds) - len(due) > MAX_PENDING:
             due.append(next(item for item in self._folds.items() if item[1].minute == minute))
         for key, _ in due:
             del self._folds[key]

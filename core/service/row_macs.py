@@ -48,7 +48,7 @@ class RowMacs:
             VendorFault, KeyUnreachable: The platform KEK does not serve.
             StoreUnavailable, StoreCorrupt: The wrapped MAC key cannot be had.
         """
-        return StoredRow(row, row_mac(self._mac_key(), self._table_name, row, revision, sequence))
+        return StoredRow(row, row_mac(self.key(), self._table_name, row, revision, sequence))
 
     def holds(self, stored: StoredRow) -> bool:
         """Whether a stored row is as this service wrote it.
@@ -59,10 +59,15 @@ class RowMacs:
         mac = stored.mac
         if mac is None:
             return False
-        expected: RowMac = row_mac(self._mac_key(), self._table_name, stored.row, mac.revision, mac.sequence)
+        expected: RowMac = row_mac(self.key(), self._table_name, stored.row, mac.revision, mac.sequence)
         return compare_digest(expected.tag, mac.tag)
 
-    def _mac_key(self) -> bytes:
+    def key(self) -> bytes:
+        """The MAC key, for what is authenticated beside rows; 32 bytes that stay in this service.
+
+        Raises:
+            As `stored`.
+        """
         if self._key is None:
             with self._lock:
                 if self._key is None:
@@ -72,6 +77,9 @@ class RowMacs:
     def _load(self) -> bytes:
         document = self._store.read(SYSTEM, DOCUMENT)
         if document is None:
+            # Made anew beside existing tenants it would refuse their rows, and split a fleet that still holds the old.
+            if self._store.list_tenants(limit=1):
+                raise StoreCorrupt("the row MAC key is missing from a store that has tenants")
             self._create()
             document = self._store.read(SYSTEM, DOCUMENT)
             if document is None:

@@ -6,7 +6,11 @@ from collections.abc import Callable, Hashable
 from threading import Event, Lock
 from typing import Generic, TypeVar
 
+from core.errors import InternalError, KeyUnreachable
+
 T = TypeVar("T")
+WAIT = 30.0
+"""Seconds a caller waits for another's call. Providers bound their own calls far below it."""
 
 
 class _Flight(Generic[T]):
@@ -39,6 +43,8 @@ class SingleFlight(Generic[T]):
                 it to end and then joins or begins a later one (DESIGN 5, rule 1: ``lease=0``).
 
         Raises:
+            KeyUnreachable: The running call does not end.
+            InternalError: The running call was interrupted.
             Exception: Whatever the call raised, to everyone who joined it.
         """
         arrived = self._boot()
@@ -50,10 +56,13 @@ class SingleFlight(Generic[T]):
                     flight = self._flights[key] = _Flight(self._boot())
             if mine:
                 return self._fly(key, flight, call)
-            flight.done.wait()
+            if not flight.done.wait(WAIT):
+                raise KeyUnreachable("the key management system keeps a request waiting")
             if join_running or flight.started > arrived:
-                if flight.error is not None:
+                if isinstance(flight.error, Exception):
                     raise flight.error.with_traceback(None)
+                if flight.error is not None:  # an interrupt belongs to the thread it struck
+                    raise InternalError("the request this one waited for was interrupted")
                 return flight.result  # type: ignore[return-value]  # set whenever there is no error
 
     def _fly(self, key: Hashable, flight: _Flight[T], call: Callable[[], T]) -> T:

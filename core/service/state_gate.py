@@ -10,17 +10,20 @@ import itertools
 from threading import Lock
 from typing import Literal
 
-from core.domain.states import RULES
-from core.domain.tenants import RECORD, TenantRecord
+from core.domain.states import RULES, State
+from core.domain.tenants import TenantRecord
 from core.domain.timing import LONG_AGO, Instant
 from core.errors import NotFound, StoreUnavailable
-from core.ports import TenantStore
 from core.service.lru import LruCache
+from core.service.tenant_records import TenantRecords
 from core.service.timekeeper import Timekeeper
 
 Access = Literal["read", "write"]
 RETRY_SILENT_STORE = 1.0
 """Seconds between attempts while a silent store's last answer still counts."""
+ATTEMPTS = 3
+"""How often a record is read again that was no longer fresh when it arrived."""
+_RETIRED = float("nan")
 _generations = itertools.count(1)
 
 
@@ -33,6 +36,8 @@ class TenantView:
 
     __slots__ = (
         "boot_until",
+        "failed_at",
+        "failure",
         "floor",
         "generation",
         "lock",
@@ -45,6 +50,7 @@ class TenantView:
     )
 
     record: TenantRecord
+    generation: float
 
     def __init__(self, tenant_id: str) -> None:
         self.tenant_id = tenant_id
@@ -54,6 +60,8 @@ class TenantView:
         self.wall_until = self.boot_until = float("-inf")
         self.generation = next(_generations)
         self.may_read = self.may_write = False
+        self.failure: StoreUnavailable | None = None
+        self.failed_at = LONG_AGO
 
     def fresh(self, tick: tuple[float, float]) -> bool:
         """Whether the record counts without another look."""
@@ -69,7 +77,15 @@ class TenantView:
 
     def purge(self) -> None:
         """Make every key cached under this view useless."""
-        self.generation = next(_generations)
+        if self.generation == self.generation:  # a retired view stays retired
+            self.generation = next(_generations)
+
+    def retire(self) -> None:
+        """Make this view useless for good: no key can name its generation, which equals nothing, itself included.
+
+        Once the gate has let go of a view no purge reaches it, so nothing may be cached under it any more.
+        """
+        self.generation = _RETIRED
 
     def require(self, access: Access) -> None:
         """Refuse what the state does not allow.
@@ -86,7 +102,7 @@ class StateGate:
     """Keeps the views.
 
     Args:
-        store: Holds the tenant records.
+        records: Hold the tenants' records.
         timekeeper: Reads the clocks.
         state_age: Seconds for which a record counts.
         store_silence: Seconds for which it counts if the store does not answer.
@@ -95,19 +111,19 @@ class StateGate:
 
     def __init__(
         self,
-        store: TenantStore,
+        records: TenantRecords,
         timekeeper: Timekeeper,
         *,
         state_age: float,
         store_silence: float,
         limit: int,
     ) -> None:
-        self._store = store
+        self._records = records
         self._tick = timekeeper.tick
         self._now = timekeeper.now
         self._state_age = state_age
         self._store_silence = store_silence
-        self._views: LruCache[str, TenantView] = LruCache(limit, on_evict=TenantView.purge)
+        self._views: LruCache[str, TenantView] = LruCache(limit, on_evict=TenantView.retire)
         self._lock = Lock()
 
     def enter(self, tenant_id: str, access: Access) -> TenantView:
@@ -130,8 +146,7 @@ class StateGate:
             As `enter`, the state apart.
         """
         view = self._views.get(tenant_id) or self._new_view(tenant_id)
-        if not view.fresh(self._tick()):
-            self.refresh(view)
+        self._freshen(view)
         return view
 
     def confirm(self, view: TenantView, access: Access) -> None:
@@ -140,8 +155,7 @@ class StateGate:
         Raises:
             As `enter`.
         """
-        if not view.fresh(self._tick()):
-            self.refresh(view)
+        self._freshen(view)
         view.require(access)
 
     def refresh(self, view: TenantView, *, forced: bool = False) -> None:
@@ -154,34 +168,56 @@ class StateGate:
         Raises:
             As `enter`, the state apart.
         """
+        arrived = self._now()
         with view.lock:
+            if view.failure is not None and view.failed_at.boot > arrived.boot:
+                # Another thread waited for the same silence while this one queued: once is enough.
+                if view.fresh(self._tick()):
+                    return
+                raise view.failure.with_traceback(None)
             started = self._now()
             if view.fresh(started) and not forced:
                 return
             try:
-                document = self._store.read(view.tenant_id, RECORD)
-            except StoreUnavailable:
-                counts_until = view.read_at.plus(self._store_silence)
-                if not started.before(counts_until):
-                    raise
-                retry = started.plus(RETRY_SILENT_STORE)
-                view.counts_until(Instant(*map(min, retry, counts_until)))
+                found = self._records.read(view.tenant_id)
+            except StoreUnavailable as error:
+                self._store_silent(view, error)
                 return
-            if document is None or (record := TenantRecord.from_body(document.body)).deleted:
-                view.purge()
-                view.read_at = LONG_AGO
-                view.counts_until(LONG_AGO)
+            view.failure = None
+            if found is None or found[0].deleted:
+                view.retire()
                 self._views.pop(view.tenant_id)
                 raise NotFound("there is no such tenant")
-            if view.read_at != LONG_AGO and _gating(view.record) != _gating(record):
-                view.purge()
-                if view.record.branch_key_id != record.branch_key_id:
-                    view.floor = 0
-            rule = RULES[record.state]
-            view.record, view.may_read, view.may_write = record, rule.may_read, rule.may_write
-            view.read_at = started
-            view.saw(record.sequence_floor)
-            view.counts_until(started.plus(self._state_age))
+            self._take(view, found[0], started)
+
+    def _freshen(self, view: TenantView) -> None:
+        # A slow store, or a process stopped while it read, hands over a record that is old already.
+        for _ in range(ATTEMPTS):
+            if view.fresh(self._tick()):
+                return
+            self.refresh(view)
+        if not view.fresh(self._tick()):
+            raise StoreUnavailable("the tenant store answers too slowly for its answers to count")
+
+    def _store_silent(self, view: TenantView, error: StoreUnavailable) -> None:
+        now = self._now()
+        view.failure, view.failed_at = error, now
+        counts_until = view.read_at.plus(self._store_silence)
+        if not now.before(counts_until):
+            raise error
+        retry = now.plus(RETRY_SILENT_STORE)
+        view.counts_until(Instant(min(retry.wall, counts_until.wall), min(retry.boot, counts_until.boot)))
+
+    def _take(self, view: TenantView, record: TenantRecord, started: Instant) -> None:
+        if view.read_at != LONG_AGO and _must_purge(view.record, record):
+            view.purge()
+            if view.record.branch_key_id != record.branch_key_id:
+                view.floor = 0
+        rule = RULES[record.state]
+        view.record, view.may_read, view.may_write = record, rule.may_read, rule.may_write
+        view.read_at = started
+        view.saw(record.sequence_floor)
+        view.counts_until(started.plus(self._state_age))
 
     def purge(self, tenant_id: str) -> None:
         """Make a tenant's cached keys useless in this process, at once."""
@@ -205,6 +241,17 @@ class StateGate:
             return view
 
 
-def _gating(record: TenantRecord) -> object:
-    # What, when changed by another process, must stop this one from serving what it cached before.
-    return (record.state, record.configuration_revision, record.keks, record.branch_key_id, record.policy)
+_CACHED_KEYS_SERVE = frozenset({State.ACTIVE, State.DEGRADED})
+
+
+def _must_purge(old: TenantRecord, new: TenantRecord) -> bool:
+    # What, when changed by another process, must stop this one from serving what it cached before. Not a change that
+    # only loosens, nor one into a state whose point is that cached keys serve: an outage must not end the grace.
+    moved = (old.configuration_revision, old.keks, old.branch_key_id) != (
+        new.configuration_revision,
+        new.keks,
+        new.branch_key_id,
+    )
+    gated = old.state is not new.state and not {old.state, new.state} <= _CACHED_KEYS_SERVE
+    tightened = new.policy.lease < old.policy.lease or new.policy.outage_grace < old.policy.outage_grace
+    return moved or gated or tightened

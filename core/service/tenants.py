@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from core.domain.branch_keys import CREATE_TIME_FORMAT
-from core.domain.tenants import MAX_DISPLAY_NAME, RECORD, KeyPolicy, TenantRecord, check_tenant_id
+from core.domain.tenants import MAX_DISPLAY_NAME, KeyPolicy, TenantRecord, check_tenant_id
 from core.errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
-from core.ports import TenantStore
 from core.service.branch_key_writer import BranchKeyWriter
 from core.service.providers import Providers
+from core.service.tenant_records import TenantRecords
 from core.service.timekeeper import Timekeeper
 
 MAX_PAGE = 1000
@@ -22,7 +22,7 @@ class Tenants:
     """The tenants of this deployment.
 
     Args:
-        store: Holds their records.
+        records: Hold their records.
         writer: Writes first branch keys.
         providers: Name the platform's KEK.
         timekeeper: Reads the clock.
@@ -31,13 +31,13 @@ class Tenants:
 
     def __init__(
         self,
-        store: TenantStore,
+        records: TenantRecords,
         writer: BranchKeyWriter,
         providers: Providers,
         timekeeper: Timekeeper,
         policy: KeyPolicy,
     ) -> None:
-        self._store = store
+        self._records = records
         self._writer = writer
         self._providers = providers
         self._timekeeper = timekeeper
@@ -72,7 +72,7 @@ class Tenants:
             policy=self._policy,
         )
         try:
-            self._store.write(tenant_id, RECORD, record.to_body(), expected_revision=0)
+            self._records.write(record, expected_revision=0)
             created = True
         except Conflict:
             created = False
@@ -91,10 +91,10 @@ class Tenants:
             Conflict: The id is spent.
             StoreUnavailable, StoreCorrupt: It cannot be read.
         """
-        document = self._store.read(tenant_id, RECORD)
-        if document is None:
+        found = self._records.read(tenant_id)
+        if found is None:
             raise NotFound("there is no such tenant")
-        record = TenantRecord.from_body(document.body)
+        record = found[0]
         if record.deleted:
             raise Conflict("this tenant id was used before and is spent")
         return record
@@ -115,12 +115,11 @@ class Tenants:
         records: list[TenantRecord] = []
         while len(records) < limit:
             wanted = limit - len(records)
-            documents = self._store.list_tenants(after=after, limit=wanted)
-            found = [TenantRecord.from_body(document.body) for document in documents]
+            found = self._records.page(after=after, limit=wanted)
             records += [record for record in found if not record.deleted]
-            if len(documents) < wanted:
+            if len(found) < wanted:
                 break
-            after = documents[-1].tenant_id
+            after = found[-1].tenant_id
         return records
 
     def raise_floor(self, tenant_id: str, sequence: int) -> None:
@@ -130,14 +129,10 @@ class Tenants:
         """
         for _ in range(ATTEMPTS):
             try:
-                document = self._store.read(tenant_id, RECORD)
-                if document is None:
+                found = self._records.read(tenant_id)
+                if found is None or found[0].deleted or found[0].sequence_floor >= sequence:
                     return
-                record = TenantRecord.from_body(document.body)
-                if record.deleted or record.sequence_floor >= sequence:
-                    return
-                body = record.with_floor(sequence).to_body()
-                self._store.write(tenant_id, RECORD, body, expected_revision=document.revision)
+                self._records.write(found[0].with_floor(sequence), expected_revision=found[1])
                 return
             except Conflict:
                 continue

@@ -30,9 +30,11 @@ class Timekeeper:
         # The mark is read before the clock: a thread that is held up in between must not see another's later mark.
         high = self._high
         wall = self._wall()
-        self._high = wall
         if wall < high:
+            self._high = wall
             self._on_fault("clock_stepped_back")
+        elif wall > self._high:
+            self._high = wall
         return wall, self._boot()
 
     def now(self) -> Instant:

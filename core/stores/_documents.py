@@ -11,6 +11,8 @@ from core.domain.tenants import RECORD, check_first, check_rewrite
 from core.errors import Conflict, InternalError, StoreCorrupt
 from core.ports import Document
 
+MAX_COUNT = (1 << 62) - 1
+"""Highest revision or sequence that is believed; the next one must still fit a store's integers."""
 _TEXT_FIELDS = ("chain", "time", "action", "subject", "outcome", "previous", "hash")
 
 
@@ -46,12 +48,16 @@ def load(text: object, what: str) -> dict[str, Any]:
         StoreCorrupt: It is not one.
     """
     try:
-        found = json.loads(text) if isinstance(text, str) else None
+        found = json.loads(text, parse_constant=_no_constant) if isinstance(text, str) else None
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise StoreCorrupt(f"a stored {what} cannot be read")
     return found
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def document(tenant_id: str, name: str, revision: object, text: object) -> Document:
@@ -60,7 +66,7 @@ def document(tenant_id: str, name: str, revision: object, text: object) -> Docum
     Raises:
         StoreCorrupt: It is not a document.
     """
-    if not isinstance(revision, int) or revision < 1:
+    if not isinstance(revision, int) or not 1 <= revision <= MAX_COUNT:
         raise StoreCorrupt("a stored document has no revision")
     return Document(tenant_id, name, revision, load(text, "document"))
 
@@ -124,7 +130,7 @@ def load_head(text: object) -> AuditHead:
         return EMPTY_HEAD
     found = load(text, "audit head")
     sequence, last = found.get("sequence"), found.get("hash")
-    if not isinstance(sequence, int) or sequence < 1 or not isinstance(last, str):
+    if not isinstance(sequence, int) or not 1 <= sequence <= MAX_COUNT or not isinstance(last, str):
         raise StoreCorrupt("a stored audit head does not have the form of a head")
     return AuditHead(sequence, last)
 

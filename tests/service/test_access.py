@@ -46,6 +46,8 @@ CALLS: dict[str, tuple[Operation, Call]] = {
     "audit_checkpoints": (Op.AUDIT_CHECKPOINTS, lambda k, c, w: k.audit_checkpoints(c, "acme")),
 }
 OPEN_TO_ALL = {"health", "jwks"}
+ADMISSION = {"admit"}
+"""Performs nothing: refuses what the operations would refuse."""
 
 
 def records(world: World, chain: str) -> list[tuple[str, str, str]]:
@@ -58,7 +60,7 @@ def usage_lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 
 def test_the_table_of_calls_is_complete() -> None:
     public = {name for name in vars(Keystead) if not name.startswith("_")}
-    assert public - OPEN_TO_ALL == set(CALLS)
+    assert public - OPEN_TO_ALL - ADMISSION == set(CALLS)
     assert {op for op, _ in CALLS.values()} == {v for v in vars(Op).values() if isinstance(v, Operation)}
 
 
@@ -114,6 +116,23 @@ def test_everyone_else_is_refused_before_any_look_up(
     assert records(world, SYSTEM) == own
     if who.tenant_id != "acme":
         assert records(world, "acme") == []  # never the victim's chain
+    assert usage_lines(caplog) == []
+
+
+@pytest.mark.parametrize("operation", {op.name: op for op, _ in CALLS.values()}.values(), ids=lambda op: op.name)
+def test_admission_refuses_as_the_operation_does_and_leaves_nothing_else(
+    world: World, caplog: pytest.LogCaptureFixture, operation: Operation
+) -> None:
+    world.tenant("other")
+    tenant_id = None if operation is Op.TENANT_LIST else "acme"
+    with caplog.at_level(logging.INFO, "keystead.usage"):
+        world.app.keystead.admit(granted(operation), operation, tenant_id)
+        assert records(world, "acme") + records(world, SYSTEM) == []
+        with pytest.raises(AccessDenied):
+            world.app.keystead.admit(caller("other", Permission.STORE_ACK), operation, tenant_id)
+    assert [action for action, _, _ in records(world, "other")] == ["access.denied"]
+    assert records(world, SYSTEM) == records(world, "other")
+    assert records(world, "acme") == []
     assert usage_lines(caplog) == []
 
 

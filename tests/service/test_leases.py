@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -100,12 +101,69 @@ def test_silence_with_a_cold_cache_refuses(world: World) -> None:
         other.encryption.encrypt("acme", b"x", {})
 
 
-def test_a_store_silent_at_renewal_counts_as_silence(world: World) -> None:
+def test_a_silent_row_store_is_no_reason_not_to_ask_the_kms(world: World) -> None:
     message = world.encrypt()
     world.decrypt(message)
-    world.clock.advance(60)
     world.keys.silent = True
+    asked = world.kms.branch_unwraps()
+    for _ in range(3):
+        world.clock.advance(61)
+        assert world.decrypt(message) == b"secret"
+    assert world.kms.branch_unwraps() == asked + 3
+    world.clock.advance(61)
+    world.kms.trouble = denial
+    with pytest.raises(VendorFault):
+        world.decrypt(message)
+
+
+@pytest.mark.parametrize("seconds", [2.5, 4.9, 5, 10, 60])
+def test_a_silence_that_takes_its_time_serves_in_the_grace(world: World, seconds: float) -> None:
+    """The state's record is read anew within each call; the key serves for a while counted from the silence's end."""
+    world.change(policy=KeyPolicy(lease=600, outage_grace=3600))
+    world.clock.advance(10)
+    message = world.encrypt()
+    world.decrypt(message)
+    world.clock.advance(600)
+
+    def slow(operation: str, context: Mapping[str, str]) -> None:
+        world.clock.advance(seconds)
+        silence(operation, context)
+
+    world.kms.trouble = slow
+    asked = world.kms.branch_unwraps()
     assert world.decrypt(message) == b"secret"
+    assert world.encrypt()
+    assert world.kms.branch_unwraps() == asked + 2
+
+
+def test_lease_zero_joins_only_unwraps_that_began_later() -> None:
+    world = World(policy=KeyPolicy(lease=0))
+    world.tenant()
+    message = world.encrypt()
+    inside, go = threading.Event(), threading.Event()
+    results: list[object] = []
+
+    def held_up(_operation: str, _context: Mapping[str, str]) -> None:
+        world.kms.trouble = denial  # whoever asks after this one is refused
+        inside.set()
+        assert go.wait(10)
+
+    def use() -> None:
+        try:
+            results.append(world.decrypt(message))
+        except VendorFault as refused:
+            results.append(refused.code)
+
+    world.kms.trouble = held_up
+    first, second = threading.Thread(target=use), threading.Thread(target=use)
+    first.start()
+    assert inside.wait(10)
+    world.clock.advance(0.01)
+    second.start()
+    go.set()
+    first.join()
+    second.join()
+    assert "vendor_fault" in results  # the later call did not live on the earlier one's answer
 
 
 @pytest.mark.parametrize("direction", ["encrypt", "decrypt"])

@@ -85,7 +85,8 @@ def test_a_wall_clock_behind_that_of_another_thread_is_no_step() -> None:
 
     def wall() -> float:
         reading = real()
-        world.app.encryption._tick.__self__._high = reading + 5  # type: ignore[attr-defined]  # the other thread
+        world.app.encryption._tick.__self__._high = reading + 0.001  # type: ignore[attr-defined]  # the other thread
+        world.clock.advance(0.002)
         return reading
 
     world.app.encryption._tick.__self__._wall = wall  # type: ignore[attr-defined]
@@ -133,6 +134,7 @@ def test_stopped_between_the_kms_answer_and_the_cache() -> None:
     world.tenant()
     message = world.encrypt()
     world.app = world.process()
+    world.app.tenants.read("acme")  # unwraps the key that authenticates records
     freezes = [6.0, 0.0]
     world.kms.after_unwrap = lambda: world.clock.advance(freezes.pop(0) if freezes else 0)
     asked = world.kms.branch_unwraps()
@@ -145,6 +147,7 @@ def test_a_result_that_arrives_after_a_purge_is_not_cached() -> None:
     world.tenant()
     message = world.encrypt()
     world.app = world.process()
+    world.app.tenants.read("acme")  # unwraps the key that authenticates records
     purges = [True]
 
     def purge_once() -> None:

@@ -179,10 +179,11 @@ class World:
 
     def change(self, tenant_id: str = "acme", **fields: Any) -> TenantRecord:
         """Rewrite a tenant's record as another process would."""
-        document = self.tenants.read(tenant_id, RECORD)
-        assert document is not None
-        record = replace(TenantRecord.from_body(document.body), **fields)
-        self.tenants.write(tenant_id, RECORD, record.to_body(), expected_revision=document.revision)
+        records = self.app.tenants._records
+        found = records.read(tenant_id)
+        assert found is not None
+        record = replace(found[0], **fields)
+        records.write(record, expected_revision=found[1])
         return record
 
     def walk_to(self, *states: State, tenant_id: str = "acme") -> None:
