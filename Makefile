@@ -21,6 +21,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # uv installs into .venv and nowhere else, with the interpreter it is given.
 export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
+# Behind a company's own certificate authority uv must trust what the system trusts, as pip does.
+export UV_SYSTEM_CERTS ?= 1
 
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" --exclude-newer "$(COOL_OFF)" $(if $(UPGRADE),--upgrade)

@@ -153,9 +153,13 @@ class AccessGate:
         """
         if not allowed(caller, operation, tenant_id):
             self._refusals.record(caller.subject, caller.issuer, caller.tenant_id, operation.name, caller.request_id)
+            who = (
+                "an operator's token"
+                if operation.permission is Permission.PLATFORM_OPERATE
+                else "a token of this tenant"
+            )
             raise AccessDenied(
-                "the token does not allow this",
-                hint=f"it takes a token of this tenant with the scope {operation.permission}",
+                "the token does not allow this", hint=f"it takes {who} with the scope {operation.permission}"
             )
 
     def _record(

@@ -12,7 +12,7 @@ from core.domain.branch_keys import ACTIVE, CREATE_TIME_FORMAT, VERSION_PREFIX, 
 from core.domain.kek import KEY_BYTES, Kek
 from core.domain.tenants import TenantRecord
 from core.domain.timing import Instant
-from core.errors import Conflict, InternalError, ProviderSignal
+from core.errors import Conflict, InternalError, ProviderSignal, WrapMismatch
 from core.ports import KeyStore
 from core.service.providers import Providers
 from core.service.row_macs import RowMacs
@@ -95,13 +95,14 @@ class BranchKeyWriter:
         provider, context = self._providers.of(row.kek), row.kms_context(self._table_name)
         try:
             wrapped = provider.wrap(row.kek, key, context)
-            back = provider.unwrap(wrapped, context).key
+            if wrapped.kek != row.kek:
+                raise InternalError("the KMS wrapped under another key than the one it was asked to use")
+            if not compare_digest(provider.unwrap(wrapped, context).key, key):
+                raise InternalError("the KMS does not give back what it wrapped")
+        except WrapMismatch:
+            raise InternalError("the KMS does not take back what it wrapped") from None
         except ProviderSignal as signal:
             raise self._providers.refusal(row.kek, signal) from None
-        if wrapped.kek != row.kek:
-            raise InternalError("the KMS wrapped under another key than the one it was asked to use")
-        if not compare_digest(back, key):
-            raise InternalError("the KMS does not give back what it wrapped")
         return BranchKeyRow(
             row.branch_key_id, row.type, row.version, row.kek, row.create_time, row.tenant_id, wrapped.ciphertext
         )

@@ -199,7 +199,7 @@ class BranchKeys:
     def _get(self, view: TenantView, branch_key_id: str, row_type: str) -> BranchKey:
         slot = (view.tenant_id, branch_key_id, row_type)
         cached = self._cache.get(slot)
-        if cached is not None and cached.view is view and cached.serves(self._timekeeper.tick()):
+        if cached is not None and cached.serves(self._timekeeper.tick()):
             return cached
         unknown = self._unknown.get(slot)
         if unknown is not None and self._timekeeper.now().before(unknown):
@@ -211,8 +211,8 @@ class BranchKeys:
     def _renew(self, view: TenantView, slot: Slot) -> BranchKey:
         generation, asked = view.generation, self._timekeeper.now()
         cached = self._cache.get(slot)
-        if cached is not None and (cached.view is not view or cached.generation != generation):
-            cached = None
+        if cached is not None and cached.generation != generation:
+            cached = None  # of before a purge, or of a view that was evicted
         if cached is not None and cached.serves(asked):
             return cached  # another thread's flight landed between our look and our start
         stored = self._read(view, slot, asked, cached)

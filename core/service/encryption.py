@@ -205,6 +205,7 @@ class EncryptionService:
                 entry = CachedDataKey(key, branch_key, context, self._limits, tick)
                 entry.take(size, tick)
             message = encrypt_message(entry.key, plaintext)
+            self._gate.confirm(view, "write")
             if branch_key.serves(self._tick()):
                 if branch_key.cacheable:
                     entry.renew()

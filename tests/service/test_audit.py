@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from core.domain import jws
 from core.domain.audit import AuditEntry, AuditHead
 from core.errors import Conflict, InvalidRequest, StoreCorrupt, StoreUnavailable
 from core.service.audit import CHECKPOINT_EVERY, AuditTrail
@@ -139,14 +140,18 @@ def test_a_consistently_rewritten_chain_shows_against_a_checkpoint(log: OpenLog,
     assert not bare.verify("acme", checkpoints=[kept]).ok
 
 
-@pytest.mark.parametrize("what", ["signature", "payload", "chain", "junk"])
+@pytest.mark.parametrize("what", ["signature", "payload", "chain", "type", "sequence", "hash", "junk"])
 def test_a_false_checkpoint_is_named(trail: AuditTrail, what: str) -> None:
     (kept,) = trail.checkpoints("acme")
     head, payload, signature = kept.split(".")
+    honest = jws.verify(kept, trail._signer.jwks())
     false = {
         "signature": f"{head}.{payload}.{_encode(bytes(64))}",
         "payload": f"{head}.{_encode(b'{}')}.{signature}",
         "chain": trail._signer.sign({"typ": "keystead-audit-checkpoint", "chain": "b", "sequence": 1, "hash": ""}),
+        "type": trail._signer.sign({**honest, "typ": "keystead-receipt"}),
+        "sequence": trail._signer.sign({**honest, "sequence": "10"}),
+        "hash": trail._signer.sign({**honest, "hash": "0" * 64}),
         "junk": "junk",
     }[what]
     verdict = trail.verify("acme", checkpoints=[false])
@@ -161,6 +166,15 @@ def test_checkpoints_are_signed_now_and_then_and_on_demand(trail: AuditTrail) ->
     assert len(trail.checkpoints("acme")) == 3  # nothing new to sign
     assert trail.checkpoints("nobody") == ()
     assert trail.verify("acme").checkpoints == 3
+
+
+def test_old_checkpoints_make_room(trail: AuditTrail, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.service.audit.KEPT_CHECKPOINTS", 3)
+    for _ in range(5):
+        trail.record("acme", "a", "s", "ok")
+        newest = trail.checkpoints("acme")
+    assert len(newest) == 3
+    assert trail.verify("acme").ok
 
 
 def test_a_lost_race_is_run_again_and_an_endless_one_is_given_up(log: OpenLog, trail: AuditTrail) -> None:

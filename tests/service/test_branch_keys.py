@@ -6,14 +6,19 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from struct import pack
 
 import pytest
 
 from core.domain.branch_keys import ACTIVE, VERSION_PREFIX, RowMac, StoredRow
 from core.domain.context import serialise
-from core.domain.encrypted_data_key import PROVIDER_ID, EncryptedDataKey
+from core.domain.encrypted_data_key import PROVIDER_ID, EncryptedDataKey, wrap_data_key
+from core.domain.kek import UnwrappedKey
+from core.domain.message import DataKey
+from core.domain.message import encrypt as encrypt_message
 from core.domain.message_header import parse_header
-from core.errors import Conflict, MessageInvalid, StoreCorrupt
+from core.domain.tenants import KeyPolicy
+from core.errors import Conflict, InternalError, MessageInvalid, StoreCorrupt
 from tests.service.world import OTHER_KEK, PLATFORM, World
 
 THREADS = 64
@@ -241,6 +246,64 @@ def test_what_the_kms_gives_back_is_compared_before_it_is_stored(world: World) -
         world.app.rotation.rotate("acme")
     world.kms.unwrap = real  # type: ignore[method-assign]
     assert world.decrypt(world.encrypt()) == b"secret"
+
+
+def test_a_kms_that_wraps_under_another_key_is_not_believed(world: World) -> None:
+    real = world.kms.wrap
+    world.kms.wrap = lambda kek, key, context: real(OTHER_KEK, key, context)  # type: ignore[method-assign]
+    with pytest.raises(InternalError):
+        world.app.rotation.rotate("acme")
+    assert len(world.keys.list_versions(world.app.tenants.read("acme").branch_key_id)) == 1
+
+
+def test_a_kms_that_does_not_take_back_what_it_wrapped_is_not_believed(world: World) -> None:
+    real = world.kms.wrap
+    world.kms.wrap = lambda kek, key, context: real(kek, key, {})  # type: ignore[method-assign]
+    with pytest.raises(InternalError):
+        world.app.rotation.rotate("acme")
+
+
+def test_a_key_of_a_wrong_length_is_refused(world: World) -> None:
+    message = world.encrypt()
+    world.app = world.process()
+    world.app.tenants.read("acme")
+    real = world.kms.unwrap
+    world.kms.unwrap = lambda wrapped, context: UnwrappedKey(real(wrapped, context).key[:16])  # type: ignore[method-assign]
+    with pytest.raises(StoreCorrupt):
+        world.decrypt(message)
+
+
+def test_a_row_older_than_one_this_process_saw_is_refused_before_the_record_is_read_anew() -> None:
+    world = World(policy=KeyPolicy(lease=1))
+    record = world.tenant()
+    old = world.keys.read(record.branch_key_id, ACTIVE)
+    world.encrypt()
+    world.process().rotation.rotate("acme")
+    world.clock.advance(2)
+    world.encrypt()
+    world.keys.tamper = lambda row_type, stored: old if row_type == ACTIVE else stored
+    world.clock.advance(2)
+    with pytest.raises(StoreCorrupt):
+        world.encrypt()
+
+
+def test_a_new_tenants_record_names_its_first_version(world: World) -> None:
+    assert world.app.tenants.read("acme").sequence_floor == 1
+
+
+def test_of_several_data_keys_in_a_foreign_message_the_one_that_opens_counts(world: World) -> None:
+    view = world.app.gate.enter("acme", "write")
+    branch_key = world.app.branch_keys.active(view)
+    context, plain = serialise({"tenant_id": "acme"}), bytes(range(32))
+    good = wrap_data_key(branch_key.key, branch_key.branch_key_id, branch_key.version_id, plain, context)
+    damaged = replace(good, ciphertext=good.ciphertext[:-1] + bytes([good.ciphertext[-1] ^ 1]))
+    unknown = replace(good, ciphertext=good.ciphertext[:28] + bytes(16) + good.ciphertext[44:])
+    edks = b"".join(edk.serialise() for edk in (damaged, unknown, good))
+    section = pack(">H", len(context)) + context + pack(">H", 3) + edks + pack(">BI", 2, 4096)
+    message = encrypt_message(DataKey(plain, section, 4096), b"theirs")
+    assert world.app.encryption.decrypt("acme", message, {}, foreign=True) == b"theirs"
+    with pytest.raises(MessageInvalid):
+        world.decrypt(message)
 
 
 def test_keys_never_show() -> None:

@@ -45,13 +45,17 @@ def suspended_meanwhile(world: World) -> None:
 def operations(world: World, message: bytes, granted: bytes) -> dict[str, Callable[[], object]]:
     handed_out: HandedOutKeys = world.app.keystead._parts.handed_out
     return {
+        "encrypt": world.encrypt,
         "decrypt": lambda: world.decrypt(message),
         "grant": lambda: handed_out.grant("acme", {}),
         "open": lambda: handed_out.open("acme", granted, {}),
     }
 
 
-@pytest.mark.parametrize("name", ["decrypt", "grant", "open"])
+NAMES = pytest.mark.parametrize("name", ["encrypt", "decrypt", "grant", "open"])
+
+
+@NAMES
 def test_suspended_during_the_unwrap(world: World, name: str) -> None:
     granted = world.app.keystead._parts.handed_out.grant("acme", {}).encrypted_data_key
     use = operations(world, world.encrypt(), granted)[name]
@@ -60,6 +64,31 @@ def test_suspended_during_the_unwrap(world: World, name: str) -> None:
     for _ in range(3):  # neither this call nor what it left in a cache
         with pytest.raises(KeySuspended):
             use()
+
+
+@NAMES
+def test_suspended_during_an_unwrap_that_outlives_the_state(name: str) -> None:
+    """The lease is long; it is the state's age that runs out while the KMS takes its time."""
+    world = World(policy=KeyPolicy(lease=3600))
+    world.tenant()
+    granted = world.app.keystead._parts.handed_out.grant("acme", {}).encrypted_data_key
+    use = operations(world, world.encrypt(), granted)[name]
+    world.app.gate.purge("acme")
+
+    def slowly() -> None:
+        world.walk_to(State.SUSPENDED)
+        world.clock.advance(11)
+
+    during_the_unwrap(world, slowly)
+    with pytest.raises(KeySuspended):
+        use()
+
+
+def test_a_rotation_looks_at_the_state_of_now(world: World) -> None:
+    world.encrypt()
+    world.walk_to(State.SUSPENDED)
+    with pytest.raises(KeySuspended):
+        world.app.rotation.rotate("acme")
 
 
 def test_encrypt_purged_during_the_unwrap_starts_over(world: World) -> None:
@@ -166,7 +195,7 @@ def test_what_hangs_on_an_evicted_view_serves_no_more() -> None:
     world.app.encryption.encrypt("other", b"x", {})  # evicts the view of acme
     assert not held.serves(world.app.encryption._tick())
     view.purge()
-    assert not held.serves(world.app.encryption._tick())
+    assert not world.app.branch_keys.active(view).serves(world.app.encryption._tick())
     world.kms.trouble = silence
     with pytest.raises(KeyUnreachable):
         world.decrypt(message)

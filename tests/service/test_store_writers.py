@@ -73,6 +73,7 @@ def test_another_tenants_record_is_refused(world: World) -> None:
     assert theirs
     with pytest.raises(StoreCorrupt):
         world.process().encryption.encrypt("acme", b"x", {})
+    assert world.events.events[0][2]["about"] == "tenant record"
 
 
 def test_the_row_mac_key_is_never_made_anew_beside_tenants(world: World) -> None:
