@@ -158,6 +158,6 @@ def require_context(found: Context, tenant_id: str, expected: Context) -> None:
     if callers != dict(expected):
         raise ContextMismatch(
             "the encryption context given differs from the one the data was encrypted under",
-            hint="pass exactly the pairs given to encrypt; 'keystead inspect' shows them, beside those that the service "
-            "sets (tenant_id, keystead-use), which are left out",
+            hint="pass exactly the pairs given to encrypt; 'keystead inspect' shows them, beside the service's own "
+            "(tenant_id, keystead-use), which are left out",
         )
