@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from core.client import values
 from core.client.problems import UnexpectedAnswer
-from core.client.transport import MAX_BODY, Transport
+from core.client.transport import MAX_BODY, OnWait, Transport
 from core.client.values import DataKeyGrant, Fields, KeyStatus, Rotation, Tenant
 from core.domain.context import check_caller_context
 from core.domain.tenants import check_tenant_id
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 JSON, BINARY = "application/json", "application/octet-stream"
 CONTEXT_HEADER, FOREIGN_HEADER = "Keystead-Context", "Keystead-Foreign"
+MAX_CONTEXT_HEADER = 16 * 1024
+"""Bytes of a context in a header. Servers and proxies refuse long ones; a longer one goes into a JSON body."""
 
 
 class KeysteadClient:
@@ -39,6 +41,7 @@ class KeysteadClient:
         retries: How often a call is repeated at most.
         max_wait: The longest time to wait before a repetition, in seconds.
         ca_file: PEM file of the authorities to trust instead of the system's.
+        on_wait: Told before a call is repeated: why, and in how many seconds.
         sleep: Waits for a number of seconds.
         http: What carries the requests instead of the network.
 
@@ -56,11 +59,20 @@ class KeysteadClient:
         retries: int = 2,
         max_wait: float = 10.0,
         ca_file: Path | None = None,
+        on_wait: OnWait | None = None,
         sleep: Callable[[float], None] = time.sleep,
         http: httpx.BaseTransport | None = None,
     ) -> None:
         self._transport = Transport(
-            url, token, timeout=timeout, retries=retries, max_wait=max_wait, ca_file=ca_file, sleep=sleep, http=http
+            url,
+            token,
+            timeout=timeout,
+            retries=retries,
+            max_wait=max_wait,
+            ca_file=ca_file,
+            on_wait=on_wait,
+            sleep=sleep,
+            http=http,
         )
 
     def __repr__(self) -> str:
@@ -122,7 +134,7 @@ class KeysteadClient:
         Returns:
             The message.
         """
-        return self._raw(_tenant(tenant_id) + "/encrypt", plaintext, context)
+        return self._data(_tenant(tenant_id) + "/encrypt", ("plaintext", "message"), plaintext, context)
 
     def decrypt(self, tenant_id: str, message: bytes, context: Mapping[str, str], *, foreign: bool = False) -> bytes:
         """Decrypt a message in the service.
@@ -136,7 +148,8 @@ class KeysteadClient:
         Returns:
             The plaintext.
         """
-        return self._raw(_tenant(tenant_id) + "/decrypt", message, context, foreign=foreign)
+        path = _tenant(tenant_id) + "/decrypt"
+        return self._data(path, ("message", "plaintext"), message, context, foreign=foreign)
 
     def new_data_key(self, tenant_id: str, context: Mapping[str, str]) -> DataKeyGrant:
         """Have a fresh data key handed out.
@@ -178,22 +191,44 @@ class KeysteadClient:
             raise UnexpectedAnswer("the answer is not JSON")
         return Fields.parse(answer.body)
 
-    def _raw(self, path: str, data: bytes, context: Mapping[str, str], *, foreign: bool = False) -> bytes:
+    def _data(
+        self, path: str, names: tuple[str, str], data: bytes, context: Mapping[str, str], *, foreign: bool = False
+    ) -> bytes:
+        """Send bytes and get bytes: as they are, or in JSON under two names where the context is too long for a header.
+
+        A context that counts as short enough can be several times as long in JSON, control characters above all.
+        """
         check_caller_context(context)
         if len(data) > MAX_BODY:
-            raise PayloadTooLarge(
-                f"the service takes at most {MAX_BODY} bytes at a time",
-                hint="encrypt files with a data key ('keystead encrypt', core.client.files): any length",
-            )
+            raise _too_large(MAX_BODY)
+        text = base64.b64encode(json.dumps(dict(context), ensure_ascii=False).encode()).decode()
+        if len(text) <= MAX_CONTEXT_HEADER:
+            return self._raw(path, data, text if context else "", foreign=foreign)
+        body: dict[str, object] = {names[0]: base64.b64encode(data).decode(), "context": dict(context)}
+        if foreign:
+            body["foreign"] = True
+        over = len(json.dumps(body)) - MAX_BODY
+        if over > 0:
+            raise _too_large(len(data) - (over + 3) // 4 * 3)
+        return self._json("POST", path, body).data(names[1])
+
+    def _raw(self, path: str, data: bytes, context: str, *, foreign: bool) -> bytes:
         headers = {"Accept": BINARY, "Content-Type": BINARY}
         if context:
-            headers[CONTEXT_HEADER] = base64.b64encode(json.dumps(dict(context)).encode()).decode()
+            headers[CONTEXT_HEADER] = context
         if foreign:
             headers[FOREIGN_HEADER] = "true"
         answer = self._transport.call("POST", path, body=data, headers=headers, idempotent=True)
         if answer.media_type != BINARY:
             raise UnexpectedAnswer(f"the answer is not {BINARY}")
         return answer.body
+
+
+def _too_large(limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(
+        f"the service takes at most {limit} bytes at a time",
+        hint="encrypt files with a data key ('keystead encrypt', core.client.files): any length",
+    )
 
 
 def _tenant(tenant_id: str) -> str:

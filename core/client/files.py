@@ -15,7 +15,14 @@ from core.client.client import KeysteadClient
 from core.client.problems import UnexpectedAnswer
 from core.client.publish import PRIVATE, SHARED, check_target, published
 from core.domain import streaming
-from core.domain.context import USE_CALLER, USE_KEY, check_caller_context, require_context, serialise
+from core.domain.context import (
+    USE_CALLER,
+    USE_KEY,
+    check_caller_context,
+    message_context,
+    require_context,
+    serialise,
+)
 from core.domain.encrypted_data_key import parse_serialised
 from core.domain.message import DEFAULT_FRAME_LENGTH, DataKey
 from core.domain.message_header import Header
@@ -124,13 +131,15 @@ def encrypt_stream(
     """
     check_caller_context(context)
     grant = client.new_data_key(tenant_id, context)
-    try:
-        edk = parse_serialised(grant.encrypted_data_key)
-        require_context(grant.context, tenant_id, context)
-    except KeysteadError:
-        raise UnexpectedAnswer("the service handed out a data key for something else") from None
     if grant.context.get(USE_KEY) != USE_CALLER:
         raise UnexpectedAnswer("the service handed out a data key that is not marked as such")
+    # Exactly these pairs: what stands in the message is what the caller said, and nothing of the service's choosing.
+    if grant.context != message_context(tenant_id, context, use=USE_CALLER):
+        raise UnexpectedAnswer("the service handed out a data key for something else")
+    try:
+        edk = parse_serialised(grant.encrypted_data_key)
+    except KeysteadError:
+        raise UnexpectedAnswer("the service handed out a data key that cannot be read") from None
     key = DataKey.wrapped(grant.data_key, edk, serialise(grant.context), frame_length=frame_length)
     return streaming.encrypt_stream(key, source, sink, progress)
 

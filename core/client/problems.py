@@ -139,9 +139,10 @@ def to_error(status: int, headers: Mapping[str, str], body: bytes) -> KeysteadEr
 
 
 def _build(cls: type[KeysteadError], detail: str, hint: str | None, retry_after: int | None) -> KeysteadError:
-    if issubclass(cls, MethodNotAllowed):
-        return cls(detail)
-    return cls(detail, hint=hint, retry_after=retry_after)
+    # What a class takes besides its detail is its own affair; what every error has is set here.
+    error = cls(detail)
+    error.hint, error.retry_after = hint, retry_after
+    return error
 
 
 def _document(headers: Mapping[str, str], body: bytes) -> Mapping[str, Any]:
@@ -149,7 +150,7 @@ def _document(headers: Mapping[str, str], body: bytes) -> Mapping[str, Any]:
         return {}
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
 

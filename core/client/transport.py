@@ -24,9 +24,15 @@ MAX_BODY = 4 * 1024 * 1024
 """Bytes of a request body that the service takes (DESIGN 7)."""
 MAX_ANSWER = 2 * MAX_BODY
 """Bytes of an answer that are read; base64 and JSON around a largest body fit."""
+OnWait = Callable[[KeysteadError, float], None]
+"""Called before a request is repeated, with why and with the seconds until then."""
 FIRST_BACKOFF = 0.25
 """Seconds before the first repetition where the service named none; doubled each time."""
 _TOKEN = re.compile(r"[\x21-\x7e]+\Z")
+_URL = re.compile(r"[\x21-\x7e]+\Z")
+_NETLOC = re.compile(r"(\[[^\[\]]+\]|[^\[\]:]+)(:[0-9]*)?\Z")
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\Z")
+_MAX_HOST = 253
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,7 @@ class Transport:
         max_wait: The longest time to wait before a repetition, in seconds. Where the service asks for more, its error
             is raised at once.
         ca_file: PEM file of the authorities to trust instead of the system's.
+        on_wait: Told before every repetition.
         sleep: Waits for a number of seconds.
         http: What carries the requests instead of the network.
 
@@ -65,6 +72,7 @@ class Transport:
         retries: int = 2,
         max_wait: float = 10.0,
         ca_file: Path | None = None,
+        on_wait: OnWait | None = None,
         sleep: Callable[[float], None] = time.sleep,
         http: httpx.BaseTransport | None = None,
     ) -> None:
@@ -77,6 +85,7 @@ class Transport:
         self._retries = retries
         self._max_wait = max_wait
         self._ca_file = ca_file
+        self._on_wait = on_wait
         self._sleep = sleep
         self._carrier = http
 
@@ -117,6 +126,8 @@ class Transport:
                 wait = FIRST_BACKOFF * 2**attempt if error.retry_after is None else error.retry_after
                 if attempt == self._retries or wait > self._max_wait or not _may_repeat(error, idempotent=idempotent):
                     raise
+                if self._on_wait is not None:
+                    self._on_wait(error, wait)
             self._sleep(wait)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -163,8 +174,10 @@ class Transport:
                 sent=False,
                 hint="is the service running there? 'keystead serve' starts one on this machine",
             ) from None
-        except httpx.RequestError as error:
+        except (httpx.RequestError, OSError) as error:
             raise ServiceUnreachable(f"no answer from {self.url}: {type(error).__name__}", sent=True) from None
+        except (httpx.InvalidURL, UnicodeError):  # a host name that only the library finds fault with
+            raise InvalidRequest("the service's URL cannot be used") from None
         if not 200 <= response.status_code < 300:
             raise to_error(response.status_code, response.headers, received)
         return Answer(response.headers.get("content-type", "").partition(";")[0].strip().lower(), received)
@@ -176,6 +189,12 @@ def check_url(url: str) -> str:
     Raises:
         InvalidRequest: Not an http or https address with nothing but host, port and path; or http to another machine.
     """
+    if not _URL.match(url):
+        # `urlsplit` would drop line ends and tabs, and a library after it would not.
+        raise InvalidRequest(
+            "the service's URL is empty, or holds blanks, control characters or letters beyond ASCII",
+            hint="write an international host name in its ASCII form, xn--...",
+        )
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -185,6 +204,8 @@ def check_url(url: str) -> str:
         raise InvalidRequest(
             "the service's URL must be http or https with a host, and hold no credentials, query or fragment"
         )
+    if not _NETLOC.match(parts.netloc) or not _is_host(host):
+        raise InvalidRequest("the service's URL names no possible host")
     if parts.scheme == "http" and not is_loopback(host):
         raise InvalidRequest(
             "the token would cross the network unprotected: the service's URL must be https",
@@ -203,6 +224,28 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _is_host(host: str) -> bool:
+    """Whether a text can be an IP address or a host name in ASCII."""
+    if _is_address(host):
+        return True
+    labels = host.removesuffix(".").split(".")
+    if len(host) > _MAX_HOST or not all(_LABEL.match(label) for label in labels):
+        return False
+    try:
+        host.encode().decode("idna")
+    except UnicodeError:  # xn-- and then nothing that stands for a name
+        return False
+    return True
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def _may_repeat(error: KeysteadError, *, idempotent: bool) -> bool:
     if isinstance(error, ServiceUnreachable) and not error.sent:
         return True
@@ -210,7 +253,14 @@ def _may_repeat(error: KeysteadError, *, idempotent: bool) -> bool:
 
 
 def _bounded(response: httpx.Response) -> bytes:
-    """The body, read no further than the limit: what answers may not be the service."""
+    """The body, read no further than the limit: what answers may not be the service.
+
+    None was asked to be compressed. One that is could be small here and grow beyond every limit when it is opened.
+    """
+    if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        if response.is_success:
+            raise UnexpectedAnswer("the answer has a Content-Encoding, which was not asked for")
+        return b""  # an error of something in between: its status says enough
     out = bytearray()
     for chunk in response.iter_bytes():
         out += chunk

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -107,15 +108,15 @@ class Fields:
         """Read a JSON body."""
         try:
             return cls(json.loads(body))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UnexpectedAnswer("the answer is not JSON") from None
 
     def get(self, name: str, kind: type[T]) -> T:
-        """A member of a type; whole numbers count as floats, booleans never as numbers."""
+        """A member of a type; whole numbers count as floats, booleans never as numbers, and floats are finite."""
         value = self._document.get(name)
         if kind is float and isinstance(value, int):
-            value = value if isinstance(value, bool) else float(value)
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            value = value if isinstance(value, bool) else _as_float(value)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool) or not _is_sound(value):
             raise UnexpectedAnswer(f"the answer has no member {name!r} of the right type")
         return value
 
@@ -136,6 +137,8 @@ class Fields:
     def pairs(self, name: str, kind: type[T]) -> dict[str, T]:
         """A member that is an object whose members all have one type."""
         inner = Fields(self.get(name, dict))
+        if not all(_is_sound(key) for key in inner._document):
+            raise UnexpectedAnswer(f"the answer's member {name!r} has names that are not Unicode")
         return {key: inner.get(key, kind) for key in inner._document}
 
     def items(self, name: str, read: Callable[[Fields], T]) -> tuple[T, ...]:
@@ -145,9 +148,28 @@ class Fields:
     def texts(self, name: str) -> tuple[str, ...]:
         """A member that is a list of texts."""
         items = self.get(name, list)
-        if not all(isinstance(item, str) for item in items):
+        if not all(isinstance(item, str) and _is_sound(item) for item in items):
             raise UnexpectedAnswer(f"the answer's member {name!r} is not a list of texts")
         return tuple(items)
+
+
+def _as_float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _is_sound(value: object) -> bool:
+    """Whether a value can be passed on: JSON has lone surrogates and infinite numbers, what comes after has not."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return False
+    return True
 
 
 def tenant(fields: Fields) -> Tenant:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -12,8 +13,10 @@ from typing import Any, NoReturn
 
 import click
 
+from core.client.publish import TargetExists
 from core.errors import KeysteadError
 from functions.cli.exits import MEANINGS, Exit, exit_for
+from functions.cli.streams import open_standard_streams
 
 
 class Terminated(BaseException):
@@ -49,8 +52,10 @@ class Cli(click.Group):
         **extra: Any,
     ) -> NoReturn:
         """Run the program and end the process with a code of the table."""
+        open_standard_streams()
         with _termination_caught():
             code = self._run(args, prog_name or "keystead", complete_var, extra)
+        _settle_stdout()
         sys.exit(code)
 
     def _run(
@@ -102,7 +107,9 @@ def exit_code_table() -> str:
 
 
 def _hint(error: OSError) -> str | None:
-    return "--force replaces it" if isinstance(error, FileExistsError) else None
+    if isinstance(error, TargetExists):
+        return "--force replaces it"
+    return "stdin or stdout is closed" if error.errno == errno.EBADF else None
 
 
 @contextmanager
@@ -126,6 +133,14 @@ def _termination_caught() -> Iterator[None]:
 
 def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
     raise Terminated
+
+
+def _settle_stdout() -> None:
+    # What could not be written stays in the buffer, and would change the exit code when the interpreter tries again.
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        _discard_stdout()
 
 
 def _discard_stdout() -> None:

@@ -6,20 +6,20 @@ import base64
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from core.errors import InvalidRequest, NotFound
+from core.errors import InvalidRequest, NotFound, StoreCorrupt
 from functions.cli import options
 from functions.cli.exits import Exit
-from functions.cli.output import printable
+from functions.cli.output import counted, printable
 
 if TYPE_CHECKING:
-    from core.bootstrap import Application
     from core.service.audit import AuditVerdict
+    from functions.cli.audit_store import AuditStore
 
 SYSTEM = "_system"
 MAX_CHECKPOINTS = 16 * 1024 * 1024
@@ -55,68 +55,78 @@ Examples:
 def verify(ctx: click.Context, tenant: str, checkpoint_files: Sequence[Path], as_json: bool, data: Path | None) -> None:
     """Check that no entry of an audit chain was changed, cut out, moved or cut off.
 
-    Works on the data directory itself, while the service runs or not. A chain cut off at its end shows only against a
-    checkpoint: those kept in the store are always used, those kept elsewhere hold even if the store was rewritten.
+    Works on the data directory itself, while the service runs or not, and writes nothing. A chain cut off at its end
+    shows only against a checkpoint: those kept in the store are always used, those kept elsewhere hold even if the
+    store was rewritten. A chain that must have entries and has none does not hold.
     """
+    from functions.cli.audit_store import opened
+
     checkpoints = by_chain([line for path in checkpoint_files for line in read_checkpoints(path)])
-    directory = options.existing_data(data)
-    application = open_data(directory)
-    try:
-        verdicts = verify_chains(application, tenant, checkpoints)
-    finally:
-        application.close()
+    with opened(audited(data)) as store:
+        verdicts = verify_chains(store, tenant, checkpoints)
     for verdict in verdicts:
         click.echo(json.dumps(asdict(verdict)) if as_json else printable(_line(verdict)))
     if not all(verdict.ok for verdict in verdicts):
         ctx.exit(Exit.INTEGRITY)
 
 
-def open_data(directory: Path) -> Application:
-    """Compose the service over a data directory that holds a store.
+def audited(data: Path | None) -> Path:
+    """The data directory to look at.
 
     Raises:
-        InvalidRequest: It holds none.
-        KeysteadError: It cannot be used.
+        InvalidRequest: There is none.
+        StoreCorrupt: There is one, and the store is gone.
+        SettingsError, OSError: As `functions.cli.options.existing_data`.
     """
-    from dataclasses import replace
+    from functions.cli.audit_store import KEKS, KEY_FILE, SIGNING, STORE
 
-    from core.bootstrap import build
-    from functions.settings import Settings
-
-    settings = replace(Settings.from_env(), data=directory, store="sqlite")
-    if not any(directory.iterdir()):
-        raise InvalidRequest(f"the data directory {directory} is empty")
-    return build(settings.to_config())
+    directory = options.existing_data(data, KEKS, SIGNING)
+    for needed in (STORE, f"{SIGNING}/{KEY_FILE}"):
+        if not (directory / needed).exists():
+            raise StoreCorrupt(
+                f"the data directory {directory} has lost {needed}: nothing can be verified",
+                hint="restore it from a backup (a service with KEYSTEAD_STORE=memory keeps no store)",
+            )
+    return directory
 
 
 def verify_chains(
-    application: Application, tenant: str = "", checkpoints: Mapping[str, Sequence[str]] | None = None
+    store: AuditStore, tenant: str = "", checkpoints: Mapping[str, Sequence[str]] | None = None
 ) -> list[AuditVerdict]:
     """Check one chain, or every tenant's and the operator's.
 
     Args:
-        application: Over the store to check.
+        store: The store to check.
         tenant: The one chain; "" for all.
         checkpoints: Statements kept elsewhere, by chain. A chain named only here is checked too: it is missing.
 
     Raises:
-        NotFound: The one chain is empty, and no checkpoint says that it should not be.
+        NotFound: The one chain is empty, and nothing says that it should not be.
         KeysteadError: The store cannot be read.
     """
     given = checkpoints or {}
-    chains = [tenant] if tenant else list(dict.fromkeys([SYSTEM, *_tenants(application), *given]))
-    verdicts = [application.audit.verify(chain, checkpoints=given.get(chain, ())) for chain in chains]
+    tenants = store.tenants()
+    chains = [tenant] if tenant else list(dict.fromkeys([SYSTEM, *tenants, *given]))
+    verdicts = [_not_empty(store.verify(chain, given.get(chain, ())), tenants) for chain in chains]
     if tenant and verdicts[0].ok and not verdicts[0].entries:
         raise NotFound(f"there is no audit chain of {tenant}")
     return verdicts
 
 
-def _tenants(application: Application) -> list[str]:
-    # Below the gate, which is for callers; and straight from the store, for a deleted tenant's chain stays.
-    out: list[str] = []
-    while page := application.leaves.tenant_store.list_tenants(after=out[-1] if out else "", limit=500):
-        out += [document.tenant_id for document in page]
-    return out
+def _not_empty(verdict: AuditVerdict, tenants: Sequence[str]) -> AuditVerdict:
+    """Find fault with a chain that is whole only because nothing is left of it.
+
+    A tenant's begins with its creation, the operator's with the store's.
+    """
+    if not verdict.ok or verdict.entries:
+        return verdict
+    if verdict.chain == SYSTEM:
+        problem = "the chain is empty beside tenants" if tenants else "the store is empty: there is nothing to verify"
+    elif verdict.chain in tenants:
+        problem = "the chain is empty, and the tenant is there"
+    else:
+        return verdict
+    return replace(verdict, ok=False, problem=problem)
 
 
 def read_checkpoints(path: Path) -> list[str]:
@@ -135,7 +145,7 @@ def read_checkpoints(path: Path) -> list[str]:
         lines = json.loads(text)["checkpoints"] if text.lstrip().startswith("{") else text.split()
         if not all(isinstance(line, str) for line in lines):
             raise ValueError
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise InvalidRequest(f"{path} is not a file of checkpoints") from None
     return list(lines)
 
@@ -150,15 +160,17 @@ def by_chain(statements: Sequence[str]) -> dict[str, list[str]]:
     for statement in statements:
         try:
             payload = statement.split(".")[1]
-            out[json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["chain"]].append(statement)
-        except (ValueError, KeyError, TypeError, IndexError):
+            chain = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["chain"]
+            chain.encode()
+            out[chain].append(statement)
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
             raise InvalidRequest("a line among the checkpoints is no checkpoint") from None
     return dict(out)
 
 
 def _line(verdict: AuditVerdict) -> str:
-    counts = f"{verdict.entries} entries, {verdict.checkpoints} checkpoints"
+    counts = f"{counted(verdict.entries, 'entry', 'entries')}, {counted(verdict.checkpoints, 'checkpoint')}"
     if verdict.ok:
         return f"{verdict.chain}: ok, {counts}"
     where = f" at entry {verdict.first_fault}" if verdict.first_fault is not None else ""
-    return f"{verdict.chain}: INVALID{where}: {verdict.problem} ({counts} hold)"
+    return f"{verdict.chain}: INVALID{where}: {verdict.problem} ({counts} held)"

@@ -36,7 +36,7 @@ class Exit(IntEnum):
 
 MEANINGS: Mapping[Exit, str] = {
     Exit.OK: "done",
-    Exit.FAILED: "refused or failed; nothing was published",
+    Exit.FAILED: "refused or failed; no output file was written",
     Exit.USAGE: "wrong use of the command, or a setting that cannot be used",
     Exit.AUTH: "no token, a token that is not accepted, or one that does not allow this",
     Exit.WITHHELD: "the tenant's key is withheld: revoked, suspended or blocked",

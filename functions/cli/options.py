@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from core.errors import InvalidRequest, Unauthenticated
+from functions.cli.progress import tell_wait
 
 if TYPE_CHECKING:
     from core.client.client import KeysteadClient
@@ -52,7 +53,7 @@ class Target:
             raise Unauthenticated(
                 "no token", hint="export KEYSTEAD_TOKEN=$(keystead token --tenant TENANT), or give --token-file FILE"
             )
-        return KeysteadClient(self.url, self.token, ca_file=self.ca_file)
+        return KeysteadClient(self.url, self.token, ca_file=self.ca_file, on_wait=tell_wait)
 
     def tenant_id(self) -> str:
         """The tenant to act for: as named, else the token's own.
@@ -135,26 +136,33 @@ def claimed_tenant(token: str) -> str:
         return ""
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     found = claims.get("tenant_id") if isinstance(claims, dict) else None
     return found if isinstance(found, str) else ""
 
 
-def existing_data(data: Path | None) -> Path:
+def existing_data(data: Path | None, *holds: str) -> Path:
     """The local data directory, which must be there: these commands look, they do not create.
+
+    Args:
+        data: From the option; None for the environment's.
+        holds: Names of what the service made in it, without which it is no data directory.
 
     Raises:
         InvalidRequest: There is none.
         SettingsError: A variable of the environment cannot be read.
+        OSError: It cannot be looked at.
     """
     from functions.settings import Settings
 
     directory = data or Settings.from_env().data
+    hint = "'keystead serve' makes one; --data names another"
     if not directory.is_dir():
-        raise InvalidRequest(
-            f"there is no data directory {directory}", hint="'keystead serve' makes one; --data names another"
-        )
+        raise InvalidRequest(f"there is no data directory {directory}", hint=hint)
+    missing = [name for name in holds if not (directory / name).exists()]
+    if missing:
+        raise InvalidRequest(f"{directory} is no data directory of the service: it has no {missing[0]}", hint=hint)
     return directory
 
 

@@ -4,6 +4,7 @@ that never get binary."""
 from __future__ import annotations
 
 import codecs
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 import click
+
+from core.errors import InvalidRequest
 
 SPOOL_MEMORY = 8 * 1024 * 1024
 """Bytes of output for a pipe that are kept in memory; more goes to a nameless temporary file."""
@@ -36,7 +39,7 @@ def destination(source: str, output: str | None, *, force: bool, private: bool) 
     """Give a stream whose bytes come out only if the block ends without an exception.
 
     Args:
-        source: What is read, so that it is not overwritten.
+        source: What is read, so that it is not overwritten; ``-`` is stdin, which may be a file too.
         output: File to write; None or ``-`` for stdout.
         force: Whether an existing file may be replaced.
         private: Whether it is plaintext: a new file is its owner's only, and a terminal may get it if it is text.
@@ -58,6 +61,7 @@ def destination(source: str, output: str | None, *, force: bool, private: bool) 
 
     target = Path(output)
     if source == "-":
+        _check_not_stdin(target)
         check_target(target, overwrite=force)
     else:
         check_files(Path(source), target, overwrite=force)
@@ -102,6 +106,25 @@ def is_text(stream: IO[bytes]) -> bool:
 def printable(text: str) -> str:
     """A text from elsewhere with what could steer a terminal written as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number and its noun, in the form that goes with it."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def _check_not_stdin(target: Path) -> None:
+    """Refuse to write the file that stdin was redirected from.
+
+    Raises:
+        InvalidRequest: It is that file.
+    """
+    try:
+        same = os.path.samestat(os.fstat(sys.stdin.fileno()), target.stat())
+    except (OSError, ValueError):  # no such file, or a stdin that is none
+        return
+    if same:
+        raise InvalidRequest("input and output are the same file", hint="name another output; the input is kept")
 
 
 def _to_stdout(held: BinaryIO) -> None:

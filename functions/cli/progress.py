@@ -1,4 +1,4 @@
-"""Progress bars: on stderr, on a terminal, for what takes a while."""
+"""What takes a while, told on stderr, on a terminal: progress bars, and waiting for a service."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from typing import BinaryIO
 
 import click
 
+from core.errors import KeysteadError
+
 LARGE = 16 * 1024 * 1024
 """Bytes from which a bar is shown."""
 STEP = 1024 * 1024
 """Bytes between two drawings."""
+LONG = 1.0
+"""Seconds of waiting from which a word is said."""
 
 
 @contextmanager
@@ -34,6 +38,17 @@ def progress(label: str, source: BinaryIO) -> Iterator[Callable[[int], None]]:
         return
     with click.progressbar(length=size, label=label, file=sys.stderr, update_min_steps=STEP) as bar:
         yield bar.update
+
+
+def tell_wait(error: KeysteadError, seconds: float) -> None:
+    """Say why nothing happens for a while, if somebody watches.
+
+    Args:
+        error: What is waited for to pass.
+        seconds: Until the next attempt.
+    """
+    if seconds >= LONG and sys.stderr.isatty():
+        click.echo(f"note: {error.detail}; trying again in {seconds:g} s", err=True)
 
 
 def _size(source: BinaryIO) -> int:

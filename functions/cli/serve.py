@@ -61,17 +61,26 @@ def first_tenant(settings: Settings) -> str:
         KeysteadError: The data directory cannot be used.
     """
     from core.bootstrap import build
+    from core.domain.tenants import SYSTEM
     from core.service.access import Caller, Permission
+    from functions.settings import SettingsError
 
     if settings.store == "memory":
         return ""
     operator = Caller("keystead serve", "local", None, frozenset({Permission.PLATFORM_OPERATE}))
     # Here, and not by whichever part comes first, so that it is its owner's only.
-    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"the data directory {settings.data} cannot be made: {error.strerror}", hint="name another: --data"
+        ) from None
     application = build(settings.to_config())
     try:
         found = [record.tenant_id for record in application.keystead.list_tenants(operator, limit=100)]
         if not found:
+            # With this the operator's chain is never empty: one that is, beside tenants, was cut off.
+            application.audit.record(SYSTEM, "store.create", operator.subject, "ok")
             application.keystead.create_tenant(operator, FIRST_TENANT, display_name="Demo")
             return FIRST_TENANT
         return FIRST_TENANT if FIRST_TENANT in found else found[0]

@@ -49,16 +49,37 @@ Examples:
 def token(tenant: str, scopes: Sequence[str], subject: str, lifetime: int, data: Path | None) -> None:
     """Make a token for the service on this machine, and print it and nothing else.
 
-    It is signed with the key in the data directory, which only the local service trusts.
+    It is signed with the key in the data directory, which only the local service trusts. It acts on one tenant, or,
+    with the scope operator alone, on the platform.
+    """
+    from functions.local.issuer import KEY_FILE
+
+    wanted = expand(scopes or ("app",))
+    acts_on = _acts_on(tenant, wanted)
+    # The issuer makes what is missing; here that would be a key that no service trusts.
+    directory = options.existing_data(data, "keks", "signing", KEY_FILE)
+    click.echo(mint(directory, subject, acts_on, wanted, lifetime))
+
+
+def _acts_on(tenant: str, scopes: Sequence[str]) -> str | None:
+    """The tenant a token with these scopes acts on, None for the platform.
+
+    Raises:
+        click.UsageError: No token can have these scopes, or these with that tenant.
     """
     from functions.settings import Settings
 
-    wanted = expand(scopes or ("app",))
+    platform = set(PRESETS["operator"]) & set(scopes)
+    if platform and set(scopes) != platform:
+        raise click.UsageError("the scope operator is the platform's, the others are a tenant's: make two tokens")
+    if platform:
+        if tenant:
+            raise click.UsageError("a token with the scope operator acts on no tenant: leave --tenant out")
+        return None
     tenant = tenant or Settings.from_env().tenant
-    if not tenant and set(wanted) != set(PRESETS["operator"]):
+    if not tenant:
         raise click.UsageError("these scopes are a tenant's: give --tenant (or --scope operator)")
-    directory = options.existing_data(data)
-    click.echo(mint(directory, subject, tenant or None, wanted, lifetime))
+    return tenant
 
 
 def mint(data: Path, subject: str, tenant_id: str | None, scopes: Sequence[str], lifetime: int) -> str:

@@ -1,6 +1,7 @@
 """tenant, rotate, status and token."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,7 @@ def test_token_scopes_subject_and_lifetime(service: Service, run: Run, monkeypat
     )
     monkeypatch.setenv("KEYSTEAD_TENANT", "globex")
     assert caller("--lifetime", "15m")[1] == "globex"
+    assert caller("-s", "operator")[1] is None, "the variable is for the commands of tenants"
 
 
 @pytest.mark.parametrize(
@@ -95,6 +97,9 @@ def test_token_scopes_subject_and_lifetime(service: Service, run: Run, monkeypat
         (["-t", "acme", "--lifetime", "0"], 1),
         (["-t", "Not An Id"], 1),
         (["-t", "acme", "--data", "missing"], 1),
+        (["-s", "operator", "-s", "app"], 2),
+        (["-t", "acme", "-s", "operator", "-s", "app"], 2),
+        (["-t", "acme", "-s", "operator"], 2),
     ],
 )
 def test_tokens_that_cannot_be_made(service: Service, run: Run, arguments: list[str], code: int) -> None:
@@ -102,6 +107,19 @@ def test_tokens_that_cannot_be_made(service: Service, run: Run, arguments: list[
     assert errors(result)["error"]
     assert result.stdout == ""
     assert not Path("missing").exists(), "looking for a token makes no data directory"
+
+
+@pytest.mark.parametrize("lost", ["keks", "signing", "token-issuer.pem", ""])
+def test_a_token_is_made_with_the_service_s_key_or_not_at_all(service: Service, run: Run, lost: str) -> None:
+    directory = Path("elsewhere")
+    directory.mkdir()
+    if lost:
+        shutil.copytree(service.data, directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns(lost))
+    before = sorted(directory.rglob("*"))
+    result = run("token", "-t", "acme", "--data", "elsewhere", code=1)
+    assert result.stdout == ""
+    assert "keystead serve" in errors(result)["hint"]
+    assert sorted(directory.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

@@ -51,17 +51,17 @@ def test_every_exit_code_has_a_meaning() -> None:
     assert set(MEANINGS) == set(Exit)
 
 
-@pytest.mark.parametrize(
-    ("code", "classes"),
-    [
-        (Exit.USAGE, [SettingsError]),
-        (Exit.AUTH, [tree.Unauthenticated, tree.AccessDenied]),
-        (Exit.WITHHELD, [tree.KeyRevoked, tree.KeySuspended, tree.KeyNetworkBlocked, tree.KeyWriteBlocked]),
-        (Exit.UNAVAILABLE, [tree.KeyUnreachable, tree.VendorFault, tree.StoreUnavailable, tree.TooManyRequests]),
-        (Exit.INTEGRITY, [tree.MessageInvalid, tree.ContextMismatch, tree.StoreCorrupt]),
-        (Exit.FAILED, [tree.InvalidRequest, tree.NotFound, tree.Conflict, tree.PayloadTooLarge, tree.InternalError]),
-    ],
-)
+EXITS: list[tuple[Exit, list[type[KeysteadError]]]] = [
+    (Exit.USAGE, [SettingsError]),
+    (Exit.AUTH, [tree.Unauthenticated, tree.AccessDenied]),
+    (Exit.WITHHELD, [tree.KeyRevoked, tree.KeySuspended, tree.KeyNetworkBlocked, tree.KeyWriteBlocked]),
+    (Exit.UNAVAILABLE, [tree.KeyUnreachable, tree.VendorFault, tree.StoreUnavailable, tree.TooManyRequests]),
+    (Exit.INTEGRITY, [tree.MessageInvalid, tree.ContextMismatch, tree.StoreCorrupt]),
+    (Exit.FAILED, [tree.InvalidRequest, tree.NotFound, tree.Conflict, tree.PayloadTooLarge, tree.InternalError]),
+]
+
+
+@pytest.mark.parametrize(("code", "classes"), EXITS)
 def test_exit_codes(code: Exit, classes: list[type[KeysteadError]]) -> None:
     for cls in classes:
         assert exit_for(cls("x")) is code

@@ -36,6 +36,31 @@ def test_an_empty_store_gets_a_tenant(settings: Settings) -> None:
     assert first_tenant(settings) == "demo"
 
 
+def test_a_new_store_s_operator_chain_begins_with_it(settings: Settings) -> None:
+    for _ in range(2):
+        first_tenant(settings)
+    application = build(settings.to_config())
+    (entry,) = application.audit.read("_system")
+    application.close()
+    assert entry.action == "store.create"
+
+
+def test_a_store_with_tenants_gets_no_such_entry(settings: Settings) -> None:
+    make(settings, "acme")
+    first_tenant(settings)
+    application = build(settings.to_config())
+    assert not application.audit.read("_system"), "an operator's chain that was cut off must not grow again unnoticed"
+    application.close()
+
+
+@pytest.mark.parametrize("data", ["/dev/null", "file", "file/below"])
+def test_a_data_directory_that_cannot_be(run: Run, data: str) -> None:
+    Path("file").touch()
+    said = errors(run("serve", "--port", "0", "--data", data, code=2))
+    assert "cannot be made" in said["error"]
+    assert "--data" in said["hint"]
+
+
 @pytest.mark.parametrize(("tenants", "shown"), [(["acme", "zeta"], "acme"), (["acme", "demo"], "demo")])
 def test_a_store_with_tenants_gets_no_other(settings: Settings, tenants: list[str], shown: str) -> None:
     make(settings, *tenants)

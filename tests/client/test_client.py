@@ -101,6 +101,14 @@ def test_key_status_without_a_member(missing: str) -> None:
         service.key_status("acme")
 
 
+@pytest.mark.parametrize("number", [10**400, float("nan"), float("inf"), True, "1"])
+def test_a_bound_that_is_no_number(number: object) -> None:
+    body = json.dumps({**STATUS, "bounds": {"kms_answers": number}}).encode()
+    _, service = asked(httpx.Response(200, content=body, headers={"content-type": "application/json"}))
+    with pytest.raises(UnexpectedAnswer):
+        service.key_status("acme")
+
+
 def test_rotate() -> None:
     recorder, service = asked(httpx.Response(200, json=ROTATION))
     assert service.rotate("acme").sequence == 2
@@ -122,6 +130,44 @@ def test_encrypt_and_decrypt_send_raw_bytes_and_the_context_in_a_header() -> Non
         assert request.headers["content-type"] == "application/octet-stream"
         assert request.headers.get("keystead-foreign") == ("true" if call == "foreign" else None)
         assert json.loads(base64.b64decode(request.headers["keystead-context"])) == context
+
+
+@pytest.mark.parametrize("letter", ["ü", "\x01", "\U0001f511"])
+def test_the_largest_context_gets_through(letter: str) -> None:
+    size = len(letter.encode())
+    context = {f"key{n}": letter * (1000 // size) for n in range(7)}
+    for call in ("encrypt", "decrypt", "foreign"):
+        in_header = letter != "\x01"
+        if in_header:
+            answer = httpx.Response(200, content=b"out", headers=BINARY)
+        else:
+            answer = httpx.Response(200, json={"message" if call == "encrypt" else "plaintext": "b3V0"})
+        recorder, service = asked(answer)
+        if call == "encrypt":
+            assert service.encrypt("acme", b"\xffin", context) == b"out"
+        else:
+            assert service.decrypt("acme", b"\xffin", context, foreign=call == "foreign") == b"out"
+        request = recorder.requests[0]
+        assert sum(len(name) + len(value) for name, value in request.headers.raw) < 20_000
+        if in_header:
+            assert json.loads(base64.b64decode(request.headers["keystead-context"])) == context
+            continue
+        assert "keystead-context" not in request.headers
+        assert "keystead-foreign" not in request.headers
+        name = "plaintext" if call == "encrypt" else "message"
+        foreign = {"foreign": True} if call == "foreign" else {}
+        assert json.loads(request.content) == {name: "/2lu", "context": context, **foreign}
+
+
+def test_a_long_context_leaves_less_room() -> None:
+    context = {f"key{n}": "\x01" * 1000 for n in range(7)}
+    recorder = Recorder(httpx.Response(200, json={"message": ""}))
+    with pytest.raises(PayloadTooLarge) as caught:
+        client(recorder).encrypt("acme", bytes(MAX_BODY), context)
+    assert not recorder.requests
+    most = int(str(caught.value).partition("at most ")[2].split()[0])
+    assert client(recorder).encrypt("acme", bytes(most), context) == b""
+    assert len(recorder.requests[0].content) <= MAX_BODY
 
 
 def test_no_context_sends_no_header() -> None:

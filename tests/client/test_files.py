@@ -3,12 +3,15 @@
 import io
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from core.client import publish
 from core.client.client import KeysteadClient
 from core.client.files import decrypt_file, encrypt_file, encrypt_stream
 from core.client.problems import ServiceUnreachable, UnexpectedAnswer
@@ -114,13 +117,29 @@ def test_a_damaged_message_leaves_what_was_there(service: KeysteadClient, messag
     assert names(tmp_path) == {"plain", "message", "out"}
 
 
+def by_name_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where there are no files without a name, or no way to give them one."""
+    monkeypatch.setattr(publish, "_open_nameless", lambda _directory, _mode: None)
+
+
+@pytest.mark.parametrize("nameless", [True, False])
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, RuntimeError])
 def test_an_interruption_leaves_nothing(
-    service: KeysteadClient, message: Path, plain: Path, tmp_path: Path, stop: type[BaseException]
+    service: KeysteadClient,
+    message: Path,
+    plain: Path,
+    tmp_path: Path,
+    stop: type[BaseException],
+    nameless: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if not nameless:
+        by_name_only(monkeypatch)
+
     def interrupt(_done: int) -> None:
         # The output is already on disk in part.
-        assert any(name.endswith(".part") for name in names(tmp_path))
+        parts = [name for name in names(tmp_path) if name.endswith(".part")]
+        assert bool(parts) is not nameless
         raise stop
 
     with pytest.raises(stop):
@@ -176,7 +195,12 @@ def test_an_existing_target_is_kept_unless_told(service: KeysteadClient, plain: 
     assert out.read_bytes() != b"kept"
 
 
-def test_a_target_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("nameless", [True, False])
+def test_a_target_that_appears_meanwhile_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nameless: bool
+) -> None:
+    if not nameless:
+        by_name_only(monkeypatch)
     target = tmp_path / "out"
     publication = published(target)
     publication.__enter__().write(b"new")
@@ -187,11 +211,55 @@ def test_a_target_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
     assert names(tmp_path) == {"out"}
 
 
+@pytest.mark.parametrize("nameless", [True, False])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_replacement_comes_in_one_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nameless: bool, there: bool
+) -> None:
+    if not nameless:
+        by_name_only(monkeypatch)
+    target = tmp_path / "out"
+    if there:
+        target.write_bytes(b"old")
+    with published(target, overwrite=True) as out:
+        out.write(b"new")
+        assert target.exists() == there
+    assert target.read_bytes() == b"new"
+    assert names(tmp_path) == {"out"}
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+def test_a_replacement_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_from: Path, _to: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    (tmp_path / "out").write_bytes(b"old")
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(PermissionError), published(tmp_path / "out", overwrite=True) as out:
+        out.write(b"new")
+    assert (tmp_path / "out").read_bytes() == b"old"
+    assert names(tmp_path) == {"out"}
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="this system has no files without a name")
+def test_what_is_not_published_never_had_a_name(tmp_path: Path) -> None:
+    """A process that is killed on the spot cannot clean up."""
+    code = (
+        "import os, sys; from pathlib import Path; from core.client.publish import published\n"
+        f"with published(Path({str(tmp_path / 'out')!r})) as out:\n"
+        "    out.write(b'plaintext' * 100_000); out.flush(); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False)
+    assert done.returncode == -9
+    assert names(tmp_path) == set()
+
+
 def test_without_links_the_name_is_given_by_renaming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_links(_from: Path, _to: Path) -> None:
+    def no_links(_from: Path, _to: Path, **_how: object) -> None:
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(os, "link", no_links)
+    assert publish._open_nameless(tmp_path, 0o600) is None
     with published(tmp_path / "out") as out:
         out.write(b"new")
     assert (tmp_path / "out").read_bytes() == b"new"
@@ -246,13 +314,15 @@ def test_a_message_of_the_service_s_own_key_is_not_opened_here(tmp_path: Path) -
     [
         {"context": {"tenant_id": "other", "keystead-use": "caller"}},
         {"context": {"tenant_id": "acme", "app": "other", "keystead-use": "caller"}},
+        {"context": {"tenant_id": "acme", "keystead-use": "caller", "keystead-note": "of the service's choosing"}},
+        {"context": {"tenant_id": "acme", "keystead-use": "caller", "aws-crypto-public-key": "x"}},
         {"encrypted_data_key": "AAAA"},
     ],
 )
 def test_a_grant_for_something_else_is_refused(change: dict[str, object]) -> None:
     fake = FakeService()
     out = io.BytesIO()
-    with pytest.raises(UnexpectedAnswer, match="something else"):
+    with pytest.raises(UnexpectedAnswer, match=r"something else|cannot be read"):
         encrypt_stream(
             client(lambda request: httpx.Response(200, json=fake(request).json() | change)),
             "acme",

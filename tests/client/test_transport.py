@@ -1,8 +1,10 @@
 """Where requests go, how often, and that the token stays where it belongs."""
 
+import json
 import logging
 import socket
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -11,7 +13,15 @@ import pytest
 from core.client.client import KeysteadClient
 from core.client.problems import ServiceUnreachable, UnexpectedAnswer
 from core.client.transport import MAX_ANSWER, check_url
-from core.errors import InvalidRequest, KeyRevoked, StoreUnavailable, TooManyRequests, Unauthenticated
+from core.errors import (
+    InvalidRequest,
+    KeyRevoked,
+    KeysteadError,
+    StoreUnavailable,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+)
 from tests.client.fake_service import TOKEN, URL, client, problem
 
 ROTATION = {"tenant_id": "acme", "branch_key_id": "b", "version": "v", "sequence": 2, "created": "2026-01-01T00:00:00Z"}
@@ -42,6 +52,9 @@ class Script:
         "http://127.9.9.9",
         "http://[::1]:1",
         "http://localhost:8080/",
+        "https://xn--exmple-cua.com",
+        "https://a_b.example.",
+        "https://192.0.2.1",
     ],
 )
 def test_addresses_that_are_taken(url: str) -> None:
@@ -65,6 +78,22 @@ def test_addresses_that_are_taken(url: str) -> None:
         "https://user:pw@keystead.example",
         "https://a.example/?x=1",
         "https://a.example/#f",
+        "https://a..b",
+        "https://.a",
+        "https://-a.example",
+        "https://xn--a",
+        "https://exämple..com",
+        "https://exämple.com",
+        "https://a.example\n",
+        "https://a\t.example",
+        "https://a.example/ b",
+        "https://a b.example",
+        "https://a%20b.example",
+        "https://" + "a" * 64 + ".example",
+        "https://" + ".".join(["a" * 60] * 5),
+        "https://a.example\\@evil.example",
+        "https://[::1]x",
+        "https://\ud800.example",
     ],
 )
 def test_addresses_that_are_refused(url: str) -> None:
@@ -178,13 +207,71 @@ def test_a_redirect_does_not_carry_the_token_away() -> None:
         httpx.Response(200, json={"tenant_id": "acme"}),
         httpx.Response(204),
         httpx.Response(200, content=bytes(MAX_ANSWER + 1), headers={"content-type": "application/json"}),
-        httpx.Response(200, content=b"x", headers={"content-encoding": "gzip", "content-type": "application/json"}),
+        httpx.Response(200, content=b'{"a":' * 100_000, headers={"content-type": "application/json"}),
+        httpx.Response(
+            200,
+            content=json.dumps({**TENANT, "created": "\ud800"}).encode(),
+            headers={"content-type": "application/json"},
+        ),
     ],
-    ids=["html", "broken", "list", "type", "missing", "empty", "long", "gzip"],
+    ids=["html", "broken", "list", "type", "missing", "empty", "long", "deep", "surrogate"],
 )
 def test_an_answer_that_is_none(response: httpx.Response) -> None:
-    with pytest.raises((UnexpectedAnswer, ServiceUnreachable)):
+    with pytest.raises(UnexpectedAnswer):
         client(Script(response), retries=0).show_tenant("acme")
+
+
+class Untouched(httpx.SyncByteStream):
+    """A body that must not be read."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        raise AssertionError("a compressed body was read")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "deflate", "br", "zstd", "identity, gzip", "x"])
+def test_an_answer_that_could_grow_is_not_opened(encoding: str) -> None:
+    headers = {"content-encoding": encoding, "content-type": "application/json"}
+    with pytest.raises(UnexpectedAnswer, match="Content-Encoding"):
+        client(Script(httpx.Response(200, headers=headers, stream=Untouched())), retries=0).show_tenant("acme")
+    with pytest.raises(Unavailable):
+        client(Script(httpx.Response(503, headers=headers, stream=Untouched())), retries=0).show_tenant("acme")
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_problem_nested_beyond_reading(status: int) -> None:
+    response = httpx.Response(status, content=b"[" * 200_000, headers={"content-type": "application/problem+json"})
+    with pytest.raises(KeysteadError, match=f"HTTP {status}"):
+        client(Script(response), retries=0).show_tenant("acme")
+
+
+@pytest.mark.parametrize(
+    ("failure", "raised"),
+    [
+        (UnicodeError("idna"), InvalidRequest),
+        (httpx.InvalidURL("x"), InvalidRequest),
+        (OSError(5, "Input/output error"), ServiceUnreachable),
+        (httpx.LocalProtocolError("x"), ServiceUnreachable),
+        (httpx.DecodingError("x"), ServiceUnreachable),
+    ],
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),
+)
+def test_only_errors_of_ours_come_out(failure: Exception, raised: type[KeysteadError]) -> None:
+    with pytest.raises(raised):
+        client(Script(failure), retries=0).show_tenant("acme")
+
+
+def test_waiting_is_told() -> None:
+    told: list[tuple[str, float]] = []
+    steps = Script(problem(503, "store_unavailable", headers={"retry-after": "4"}), httpx.Response(200, json=TENANT))
+    service = KeysteadClient(
+        URL,
+        TOKEN,
+        on_wait=lambda error, seconds: told.append((error.code, seconds)),
+        sleep=lambda _seconds: told.append(("slept", 0)),
+        http=httpx.MockTransport(steps),
+    )
+    service.show_tenant("acme")
+    assert told == [("store_unavailable", 4), ("slept", 0)]
 
 
 def test_nothing_listens() -> None:

@@ -8,15 +8,18 @@ from contextlib import closing
 from pathlib import Path
 
 from functions.cli.audit import SYSTEM, verify_chains
-from functions.cli.demo.stage import STORE, Stage
+from functions.cli.audit_store import STORE, opened
+from functions.cli.demo.stage import Stage
+from functions.cli.output import counted
 
 ACTOR, VICTIM = "acme", "globex"
 
 
 def audit_holds(stage: Stage) -> str:
     """Every chain holds, and the refusals stand where they belong."""
+    with opened(stage.data) as store:
+        verdicts = verify_chains(store)
     with stage.application() as application:
-        verdicts = verify_chains(application)
         refused = {
             chain: [e for e in application.audit.read(chain, limit=1000) if e.action == "access.denied"]
             for chain in (ACTOR, VICTIM, SYSTEM)
@@ -27,7 +30,8 @@ def audit_holds(stage: Stage) -> str:
     stage.check({ACTOR, VICTIM, SYSTEM} <= {verdict.chain for verdict in verdicts}, "every chain was looked at")
     stage.check(bool(refused[ACTOR]) and bool(refused[SYSTEM]), "who tried is on record, for itself and the operator")
     stage.check(not refused[VICTIM], "nobody writes into the victim's chain")
-    return f"{len(verdicts)} chains, {sum(v.entries for v in verdicts)} entries: every link holds"
+    entries = sum(verdict.entries for verdict in verdicts)
+    return f"{counted(len(verdicts), 'chain')}, {counted(entries, 'entry', 'entries')}: every link holds"
 
 
 def tampered_audit_is_found(stage: Stage) -> str:
@@ -58,16 +62,17 @@ def old_backup_is_found(stage: Stage) -> str:
     """A store rolled back is whole in itself; a checkpoint kept elsewhere gives it away."""
     with stage.application() as application:
         checkpoint = application.audit.checkpoint(ACTOR) or ""
-    with stage.application(stage.directory / "old-backup") as application:
-        alone = application.audit.verify(ACTOR)
-        against = application.audit.verify(ACTOR, checkpoints=[checkpoint])
+    with opened(stage.directory / "old-backup") as store:
+        alone = store.verify(ACTOR)
+        against = store.verify(ACTOR, [checkpoint])
     stage.check(alone.ok, "the old backup is whole in itself")
     stage.check(not against.ok, "the signed checkpoint shows that it is old")
-    return f"{alone.entries} entries that hold, and a signed checkpoint that knows of more: found"
+    whole = counted(alone.entries, "whole entry", "whole entries")
+    return f"{whole}, and a signed checkpoint that knows of more: found"
 
 
 def _problem(stage: Stage, copy: Path) -> str:
-    with stage.application(copy) as application:
-        verdict = application.audit.verify(ACTOR)
+    with opened(copy) as store:
+        verdict = store.verify(ACTOR)
     stage.check(not verdict.ok, f"the tampering in {copy.name} is found")
     return verdict.problem

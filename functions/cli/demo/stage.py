@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 from core.client.client import KeysteadClient
 from core.errors import KeysteadError
 from functions.cli import token
+from functions.cli.audit_store import STORE
 from functions.cli.demo.service import ServiceProcess
 
 if TYPE_CHECKING:
     from core.bootstrap import Application
-
-STORE = "keystead.db"
 
 
 class Broken(Exception):
@@ -100,11 +99,11 @@ class Stage:
         self.service.stop()
 
     @contextmanager
-    def application(self, data: Path | None = None) -> Iterator[Application]:
-        """The service composed in this process, over its own or another data directory, as the auditor's tools do."""
+    def application(self) -> Iterator[Application]:
+        """The service composed in this process, over the same data directory."""
         from core.bootstrap import Config, build
 
-        built = build(Config(data_dir=data or self.data))
+        built = build(Config(data_dir=self.data))
         try:
             yield built
         finally:
