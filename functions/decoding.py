@@ -1,22 +1,21 @@
 """Reads what a request carries: strict JSON, raw bodies with the context in a header, queries.
 
-JSON that two readers could read differently is refused: duplicate names, NaN, lone surrogates, another encoding than
-UTF-8. Nothing here repeats a value in an error.
+Nothing here repeats a value in an error.
 """
 
 from __future__ import annotations
 
-import json
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeVar
+from typing import TypeVar
 from urllib.parse import parse_qsl
 
 from core.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 from functions.messages import Request
 from functions.models.base import Model, validate
 from functions.routes import Route
+from functions.strict_json import parse_json
 
 JSON = "application/json"
 RAW = "application/octet-stream"
@@ -24,8 +23,7 @@ CONTEXT_HEADER = "keystead-context"
 FOREIGN_HEADER = "keystead-foreign"
 MAX_QUERY = 2048
 """Characters."""
-_MAX_INTEGER = 15
-"""Digits; no field of the API needs more."""
+_MAX_LENGTH_DIGITS = 15
 _URL_TO_STANDARD = str.maketrans("-_", "+/")
 
 M = TypeVar("M", bound=Model)
@@ -46,12 +44,17 @@ def media_type(request: Request, route: Route) -> str:
     Raises:
         UnsupportedMediaType: Any Content-Encoding, or a content type the route does not read.
         PayloadTooLarge: Content-Length is over the route's limit.
-        InvalidRequest: Content-Length is no number.
+        InvalidRequest: A body is announced where none is read, or announced in a way that is not understood.
     """
     headers = request.headers
+    if headers.get("transfer-encoding", "chunked").lower() != "chunked":
+        raise InvalidRequest("no Transfer-Encoding but chunked is read")
     if headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMediaType("a Content-Encoding is not accepted", hint="send the body as it is")
     check_length(headers.get("content-length"), route.max_body)
+    # Told from the head, so that no host waits for what it would not read.
+    if route.request is None and ("transfer-encoding" in headers or headers.get("content-length", "").strip("0")):
+        raise _no_body()
     given = headers.get("content-type", "")
     kind, _, parameters = given.partition(";")
     kind = kind.strip().lower()
@@ -82,7 +85,7 @@ def check_length(declared: str | None, limit: int) -> None:
         return
     if not (declared.isascii() and declared.isdigit()):
         raise InvalidRequest("Content-Length is not a number")
-    if len(declared) > _MAX_INTEGER or int(declared) > limit:
+    if len(declared) > _MAX_LENGTH_DIGITS or int(declared) > limit:
         raise too_large(limit)
 
 
@@ -90,6 +93,10 @@ def too_large(limit: int) -> PayloadTooLarge:
     """The error for a body over a limit in bytes."""
     hint = "encrypt larger data on your side under a data key: POST data-keys, or 'keystead encrypt FILE'"
     return PayloadTooLarge(f"the body is larger than {limit} bytes", hint=hint)
+
+
+def _no_body() -> InvalidRequest:
+    return InvalidRequest("this route reads no body")
 
 
 def read_query(query: str, model: type[M] | None) -> M | None:
@@ -134,10 +141,12 @@ def read_body(route: Route, kind: str, headers: Mapping[str, str], body: bytes) 
         raise too_large(route.max_body)
     if route.request is None:
         if body:
-            raise InvalidRequest("this route reads no body")
+            raise _no_body()
         return None
     if kind == RAW:
         foreign = headers.get(FOREIGN_HEADER, "false")
+        if FOREIGN_HEADER in headers and "foreign" not in route.request.model_fields:
+            raise InvalidRequest("the header Keystead-Foreign goes with decrypt only")
         if foreign not in {"true", "false"}:
             raise InvalidRequest("the header Keystead-Foreign is true or false")
         return RawBody(body, read_context(headers.get(CONTEXT_HEADER)), foreign == "true")
@@ -175,49 +184,3 @@ def read_context(header: str | None) -> dict[str, str]:
     if not isinstance(document, dict) or not all(isinstance(value, str) for value in document.values()):
         raise InvalidRequest("the header Keystead-Context is not a JSON object of strings")
     return document
-
-
-def parse_json(data: bytes, *, what: str = "the request body") -> Any:
-    """Parse strict JSON.
-
-    Args:
-        data: UTF-8.
-        what: Names the input in errors.
-
-    Raises:
-        InvalidRequest: It is not JSON, or JSON that readers disagree about.
-    """
-    try:
-        document = json.loads(
-            data.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant, parse_int=_integer
-        )
-        # Only an escape can make a lone surrogate: a raw one is not UTF-8.
-        if b"\\u" in data:
-            json.dumps(document, ensure_ascii=False).encode()
-    except UnicodeDecodeError:
-        raise InvalidRequest(f"{what} is not UTF-8") from None
-    except UnicodeEncodeError:
-        raise InvalidRequest(f"{what} holds a lone surrogate") from None
-    except json.JSONDecodeError as error:
-        position = f"line {error.lineno} column {error.colno}"
-        raise InvalidRequest(f"{what} is not valid JSON ({position})") from None
-    except RecursionError:
-        raise InvalidRequest(f"{what} is nested too deeply") from None
-    return document
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    out = dict(pairs)
-    if len(out) != len(pairs):
-        raise InvalidRequest("the JSON names a field twice")
-    return out
-
-
-def _refuse_constant(_name: str) -> NoReturn:
-    raise InvalidRequest("NaN and Infinity are not JSON")
-
-
-def _integer(text: str) -> int:
-    if len(text) > _MAX_INTEGER:
-        raise InvalidRequest("a number in the JSON has too many digits")
-    return int(text)

@@ -12,10 +12,11 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 from core.domain.tenants import check_tenant_id
 from core.errors import InternalError, KeysteadError, MethodNotAllowed, ProviderSignal
-from core.service.access import Caller
+from core.service.access import Caller, allowed
 from core.service.keystead import Keystead
 from functions.decoding import JSON, RAW, media_type, read_body, read_query, too_large
 from functions.faults import facts
@@ -23,13 +24,15 @@ from functions.identity import Identity
 from functions.messages import Request, Response, choose_request_id
 from functions.models.base import Model
 from functions.operations import OPERATIONS, Answer, Call
-from functions.problems import BASE_HEADERS, problem_response
+from functions.problems import BASE_HEADERS, RETRY_AFTER, problem_response
 from functions.routes import Match, match
 
 _log = logging.getLogger("keystead.handler")
 _requests = logging.getLogger("keystead.request")
 _to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_GONE = 499
+"""Status in the log of a request whose caller left before it was read; nobody is answered with it."""
 
 
 @dataclass(slots=True)
@@ -47,15 +50,27 @@ class _Trace:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A request whose head was accepted: its body may be read, up to ``max_body`` bytes."""
+    """A request whose head was accepted.
+
+    Attributes:
+        allowed: Whether the caller may do what it asks for; `Handler.serve` refuses it if not.
+        caller: None on routes without a token.
+        tenant_id: From the path; "" where it has none.
+    """
 
     request: Request
     match: Match
     kind: str
     caller: Caller | None
+    allowed: bool
     tenant_id: str
     query: Model | None
     trace: _Trace
+
+    @property
+    def reads_body(self) -> bool:
+        """Whether a host reads a body, up to ``max_body`` bytes; if not, `Handler.serve` gets none."""
+        return self.allowed and self.match.route.request is not None
 
     @property
     def max_body(self) -> int:
@@ -106,12 +121,23 @@ class Handler:
         """Answer an admitted request. Never raises an `Exception`."""
         trace, route = admission.trace, admission.match.route
         try:
+            if not admission.allowed:
+                self._refuse_access(admission)
             document = read_body(route, admission.kind, admission.request.headers, body)
             call = Call(self._service, admission.caller, admission.tenant_id, document, admission.query)
             answer = OPERATIONS[route.operation](call)
             return self._finish(trace, _encode(answer, route.success, trace.request_id))
         except Exception as error:  # noqa: BLE001 - as above
             return self._fail(trace, error)
+
+    def reject(self, admission: Admission, error: KeysteadError) -> Response:
+        """Answer an admitted request that the host does not bring to `serve`."""
+        return self._fail(admission.trace, error)
+
+    def abandon(self, admission: Admission) -> None:
+        """Log an admitted request whose caller left before its body was there."""
+        admission.trace.code = "client_disconnected"
+        self._finish(admission.trace, Response(_GONE, {}, b""))
 
     def refuse(self, request: Request, error: KeysteadError) -> Response:
         """Answer a request that the host itself refuses, such as one for another Host."""
@@ -135,7 +161,17 @@ class Handler:
         tenant_id = found.parameters.get("tenant_id", "")
         if "tenant_id" in found.parameters:
             trace.tenant = check_tenant_id(tenant_id)
-        return Admission(request, found, kind, caller, tenant_id, read_query(request.query, route.query), trace)
+        # Only looked at here: recording a refusal writes to the audit chain, and a host may wait in `serve` only.
+        may = caller is None or (route.action is not None and allowed(caller, route.action, tenant_id or None))
+        query = read_query(request.query, route.query) if may else None
+        return Admission(request, found, kind, caller, may, tenant_id, query, trace)
+
+    def _refuse_access(self, admission: Admission) -> NoReturn:
+        action = admission.match.route.action
+        assert admission.caller is not None
+        assert action is not None
+        self._service.admit(admission.caller, action, admission.tenant_id or None)
+        raise AssertionError("the service admits what the handler does not")
 
     def _fail(self, trace: _Trace, error: Exception) -> Response:
         if not isinstance(error, KeysteadError) or isinstance(error, ProviderSignal):
@@ -164,6 +200,8 @@ class Handler:
 
 def _encode(answer: Answer, success: int, request_id: str) -> Response:
     headers = {**BASE_HEADERS, "x-request-id": request_id}
+    if answer.status in RETRY_AFTER:
+        headers["retry-after"] = str(RETRY_AFTER[answer.status])
     if isinstance(answer.content, bytes):
         return Response(answer.status or success, {**headers, "content-type": RAW}, answer.content)
     body = _to_json(answer.content).encode()

@@ -49,7 +49,7 @@ STATUS: Mapping[type[KeysteadError], int] = {
 }
 """Every class of the tree in `core.errors`; a test compares the two."""
 
-_RETRY_AFTER = {429: 1, 503: 5}
+RETRY_AFTER: Mapping[int, int] = {429: 1, 503: 5}
 """Seconds to say where the error says none."""
 
 BASE_HEADERS: Mapping[str, str] = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
@@ -108,8 +108,8 @@ def problem_response(error: KeysteadError, request_id: str) -> Response:
     """
     status = status_of(error)
     headers = {**BASE_HEADERS, "content-type": MEDIA_TYPE, "x-request-id": request_id}
-    if status in _RETRY_AFTER:
-        headers["retry-after"] = str(error.retry_after or _RETRY_AFTER[status])
+    if status in RETRY_AFTER:
+        headers["retry-after"] = str(error.retry_after or RETRY_AFTER[status])
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = 'Bearer realm="keystead"'
     if isinstance(error, MethodNotAllowed):

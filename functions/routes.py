@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from core import errors
 from core.errors import KeysteadError, MethodNotAllowed, NotFound
-from core.service.access import Permission
+from core.service.access import Op, Operation, Permission
 from functions.messages import MAX_BODY
 from functions.models import answers, requests
 from functions.models.base import Model
@@ -32,7 +32,7 @@ class Route:
         operation: Name in `functions.operations` and ``operationId``.
         summary: A few words.
         response: Answer with status ``success``.
-        permission: Any of these scopes suffices; empty for routes without a token.
+        action: What the gate is asked for; None for routes without a token.
         description: More than the summary, or "".
         request: JSON body, or None where a body is refused.
         batch: The other JSON body, told by its field ``items``.
@@ -50,7 +50,7 @@ class Route:
     operation: str
     summary: str
     response: type[Model] | None = None
-    permission: tuple[Permission, ...] = ()
+    action: Operation | None = None
     description: str = ""
     request: type[Model] | None = None
     batch: type[Model] | None = None
@@ -61,6 +61,13 @@ class Route:
     creates: bool = False
     max_body: int = SMALL_BODY
     errors: tuple[type[KeysteadError], ...] = ()
+
+    @property
+    def permission(self) -> tuple[Permission, ...]:
+        """Any of these scopes suffices; empty for routes without a token."""
+        if self.action is None:
+            return ()
+        return (*([Permission.PLATFORM_OPERATE] if self.action.operator_too else []), self.action.permission)
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -88,7 +95,7 @@ ROUTES: tuple[Route, ...] = (
         "create_tenant",
         "Create a tenant",
         answers.Tenant,
-        (Permission.PLATFORM_OPERATE,),
+        Op.TENANT_CREATE,
         "Answers 201 if the tenant is new, 200 if it was there already. The id is immutable and never reused.",
         request=requests.TenantBody,
         creates=True,
@@ -100,7 +107,7 @@ ROUTES: tuple[Route, ...] = (
         "list_tenants",
         "List tenants",
         answers.TenantList,
-        (Permission.PLATFORM_OPERATE,),
+        Op.TENANT_LIST,
         query=requests.TenantPage,
     ),
     Route(
@@ -109,7 +116,7 @@ ROUTES: tuple[Route, ...] = (
         "show_tenant",
         "Show a tenant",
         answers.Tenant,
-        (Permission.PLATFORM_OPERATE, Permission.KEY_READ),
+        Op.TENANT_SHOW,
         errors=(errors.NotFound,),
     ),
     Route(
@@ -118,7 +125,7 @@ ROUTES: tuple[Route, ...] = (
         "key_status",
         "Status of a tenant's key",
         answers.KeyStatus,
-        (Permission.KEY_READ,),
+        Op.KEY_STATUS,
         "State, warnings and the published bounds of revocation.",
         errors=(errors.NotFound, errors.StoreCorrupt),
     ),
@@ -128,7 +135,7 @@ ROUTES: tuple[Route, ...] = (
         "rotate",
         "Rotate the branch key",
         answers.Rotation,
-        (Permission.KEY_MANAGE,),
+        Op.KEY_ROTATE,
         "Makes a new ACTIVE version. Older versions go on decrypting.",
         request=requests.Empty,
         errors=(*_WRITE_ERRORS, errors.Conflict),
@@ -139,7 +146,7 @@ ROUTES: tuple[Route, ...] = (
         "encrypt",
         "Encrypt data",
         answers.Encrypted,
-        (Permission.DATA_ENCRYPT,),
+        Op.ENCRYPT,
         "One plaintext, or up to 100 `items` with a result each. Whatever is returned fits into a decrypt request of "
         "the same kind.",
         request=requests.EncryptBody,
@@ -155,7 +162,7 @@ ROUTES: tuple[Route, ...] = (
         "decrypt",
         "Decrypt messages",
         answers.Decrypted,
-        (Permission.DATA_DECRYPT,),
+        Op.DECRYPT,
         "One message, or up to 100 `items` with a result each. The context must be exactly the one given to encrypt.",
         request=requests.DecryptBody,
         batch=requests.DecryptBatch,
@@ -170,7 +177,7 @@ ROUTES: tuple[Route, ...] = (
         "new_data_key",
         "Hand out a data key",
         answers.DataKey,
-        (Permission.DATA_KEYS,),
+        Op.DATA_KEY_GRANT,
         "A fresh 32-byte key for encrypting on the caller's side, plain and encrypted.",
         request=requests.DataKeyBody,
         errors=_WRITE_ERRORS,
@@ -181,7 +188,7 @@ ROUTES: tuple[Route, ...] = (
         "open_data_key",
         "Open a handed-out data key",
         answers.OpenedDataKey,
-        (Permission.DATA_KEYS,),
+        Op.DATA_KEY_OPEN,
         "Opens only keys that this service handed out, under the context they were made for.",
         request=requests.OpenDataKeyBody,
         errors=_READ_ERRORS,
@@ -192,7 +199,7 @@ ROUTES: tuple[Route, ...] = (
         "audit_entries",
         "Read the audit chain",
         answers.AuditList,
-        (Permission.AUDIT_READ,),
+        Op.AUDIT_READ,
         query=requests.AuditPage,
         errors=(errors.NotFound, errors.StoreCorrupt),
     ),
@@ -202,11 +209,11 @@ ROUTES: tuple[Route, ...] = (
         "audit_checkpoints",
         "Signed ends of the audit chain",
         answers.Checkpoints,
-        (Permission.AUDIT_READ,),
+        Op.AUDIT_CHECKPOINTS,
         errors=(errors.NotFound, errors.StoreCorrupt),
     ),
     Route(
-        "GET", "/healthz", "health", "Whether the service can serve", answers.Health, (), "Answers 503 if it cannot."
+        "GET", "/healthz", "health", "Whether the service can serve", answers.Health, None, "Answers 503 if it cannot."
     ),
     Route("GET", "/openapi.json", "openapi", "This document"),
     Route("GET", "/.well-known/jwks.json", "jwks", "Public keys of checkpoints and receipts"),

@@ -20,19 +20,23 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from core.bootstrap import Application, build
-from core.errors import InvalidRequest, TooManyRequests
+from core.errors import InvalidRequest, KeysteadError, Unavailable
 from functions.decoding import too_large
 from functions.handlers import Admission, Handler
 from functions.identity import Identity
 from functions.issuers import read_issuers
-from functions.local.issuer import LocalIssuer
+from functions.local.issuer import ISSUER, LocalIssuer
 from functions.local.orphans import leave_with_parent
+from functions.local.slots import Slots
 from functions.messages import Request, Response, join_headers
 from functions.settings import Settings, SettingsError
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 BODY_SECONDS = 30
 """How long a body may take to arrive."""
+OPEN_REQUESTS = 32
+"""Requests without a token that are held at a time."""
+OPEN_THREADS = 2
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::[0-9]{1,5})?")
 
 
@@ -60,8 +64,19 @@ class HostCheck:
             )
 
 
+class Stopping(Unavailable):
+    """The service ends, and this request was not finished in the time it was given for that."""
+
+    code = "stopping"
+    title = "Service stopping"
+
+
 class Endpoint:
     """Answers every path. Holds at most ``max_requests`` requests, works on at most ``threads`` of them.
+
+    Requests without a token have places and threads of their own: whatever load there is, ``/healthz`` answers, and
+    whoever has no token takes nothing from those that have. A place is held until the answer is known, not until it is
+    sent: how long that may take is `functions.local.protocol`'s.
 
     Args:
         handler: Answers requests.
@@ -82,58 +97,78 @@ class Endpoint:
     ) -> None:
         self._handler = handler
         self._hosts = hosts
-        self._max_requests = max_requests
         self._body_seconds = body_seconds
-        self._held = 0
+        self._slots = Slots(max_requests)
+        self._open_slots = Slots(OPEN_REQUESTS)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="keystead")
+        self._open_pool = ThreadPoolExecutor(OPEN_THREADS, thread_name_prefix="keystead-open")
+
+    @property
+    def held(self) -> int:
+        """Requests under way."""
+        return self._slots.held + self._open_slots.held
 
     def close(self) -> None:
-        """Wait for the requests in the pool and end its threads."""
+        """Wait for the requests in the pools and end their threads."""
         self._pool.shutdown(wait=True)
+        self._open_pool.shutdown(wait=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
-        http = HttpRequest(scope, receive)
-        head = _head(scope)
-        self._held += 1
-        try:
-            with suppress(ClientDisconnect):
-                response = await self._answer(head, http)
+        response = await self._answer(_head(scope), HttpRequest(scope, receive))
+        if response is not None:
+            # Cancelled here, the connection is closed with the answer cut short: there is nothing more to say.
+            with suppress(asyncio.CancelledError):
                 await HttpResponse(response.body, response.status, dict(response.headers))(scope, receive, send)
-        finally:
-            self._held -= 1
 
-    async def _answer(self, head: Request, http: HttpRequest) -> Response:
+    async def _answer(self, head: Request, http: HttpRequest) -> Response | None:
+        """The answer, or None if nobody is there to hear it."""
         try:
             self._hosts.check(head.host)
         except InvalidRequest as error:
             return self._handler.refuse(head, error)
-        if self._held > self._max_requests:
-            return self._handler.refuse(head, TooManyRequests("too many requests under way", retry_after=1))
         admitted = self._handler.admit(head)
         if isinstance(admitted, Response):
             return admitted
         try:
-            async with asyncio.timeout(self._body_seconds):
-                body = await self._body(http, admitted)
+            return await self._serve(admitted, http)
+        except KeysteadError as error:
+            return self._handler.reject(admitted, error)
         except TimeoutError:
-            refusal = self._handler.refuse(head, InvalidRequest("the body did not arrive in time"))
-            return Response(refusal.status, {**refusal.headers, "connection": "close"}, refusal.body)
-        if body is None:
-            return self._handler.refuse(head, too_large(admitted.max_body))
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._handler.serve, admitted, body)
+            return _last(self._handler.reject(admitted, InvalidRequest("the body did not arrive in time")))
+        except ClientDisconnect:
+            self._handler.abandon(admitted)
+            return None
+        except asyncio.CancelledError:
+            return _last(self._handler.reject(admitted, Stopping("the service is stopping")))
+
+    async def _serve(self, admitted: Admission, http: HttpRequest) -> Response:
+        open_to_all = admitted.caller is None
+        slots, pool = (self._open_slots, self._open_pool) if open_to_all else (self._slots, self._pool)
+        with slots.hold():
+            body = b""
+            if admitted.reads_body:
+                tenant_id = (admitted.caller and admitted.caller.tenant_id) or ""
+                with slots.wait(tenant_id):
+                    async with asyncio.timeout(self._body_seconds):
+                        body = await self._body(http, admitted.max_body)
+            return await asyncio.get_running_loop().run_in_executor(pool, self._handler.serve, admitted, body)
 
     @staticmethod
-    async def _body(http: HttpRequest, admitted: Admission) -> bytes | None:
-        """The body, or None as soon as it is larger than the route allows."""
+    async def _body(http: HttpRequest, limit: int) -> bytes:
+        """The body, unless it is larger than the limit: that is raised as soon as it shows."""
         chunks: list[bytes] = []
         size = 0
         async for chunk in http.stream():
             size += len(chunk)
-            if size > admitted.max_body:
-                return None
+            if size > limit:
+                raise too_large(limit)
             chunks.append(chunk)
         return b"".join(chunks)
+
+
+def _last(response: Response) -> Response:
+    return Response(response.status, {**response.headers, "connection": "close"}, response.body)
 
 
 def _head(scope: Scope) -> Request:
@@ -183,6 +218,11 @@ def build_handler(settings: Settings) -> tuple[Handler, Application]:
     """
     issuers = list(read_issuers(settings.issuers))
     if settings.local_issuer:
+        if any(issuer.issuer == ISSUER for issuer in issuers):
+            raise SettingsError(
+                f"KEYSTEAD_ISSUERS names an issuer {ISSUER}, which is the local one",
+                hint="give it another name, or set KEYSTEAD_LOCAL_ISSUER=0",
+            )
         issuers.append(LocalIssuer.open(settings.data).trusted())
     if not issuers:
         raise SettingsError("no issuer of tokens is trusted", hint="set KEYSTEAD_ISSUERS or KEYSTEAD_LOCAL_ISSUER=1")

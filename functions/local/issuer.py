@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from core.errors import InvalidRequest
-from functions.identity import MAX_LIFETIME, Issuer, key_set
+from functions.identity import MAX_LIFETIME, MAX_TOKEN, Issuer, Refused, key_set, read_caller
 from functions.settings import SettingsError
 
 ISSUER = "keystead-local"
@@ -95,7 +95,7 @@ class LocalIssuer:
             lifetime: Seconds, at most a day.
 
         Raises:
-            InvalidRequest: The lifetime is out of range.
+            InvalidRequest: The lifetime is out of range, or the service would refuse the token.
         """
         if not 0 < lifetime <= MAX_LIFETIME:
             raise InvalidRequest(f"a token is valid for 1 to {MAX_LIFETIME} seconds")
@@ -111,7 +111,14 @@ class LocalIssuer:
         }
         if tenant_id is not None:
             claims["tenant_id"] = tenant_id
-        return jwt.encode(claims, self._key, algorithm="EdDSA", headers={"kid": self._jwk["kid"]})
+        try:
+            read_caller(claims, self.trusted())
+        except Refused as refused:
+            raise InvalidRequest(f"such a token would be refused: {refused}") from None
+        token = jwt.encode(claims, self._key, algorithm="EdDSA", headers={"kid": self._jwk["kid"]})
+        if len(token) > MAX_TOKEN:
+            raise InvalidRequest(f"such a token would be refused: it is longer than {MAX_TOKEN} characters")
+        return token
 
     def jwks(self) -> Mapping[str, Any]:
         """The public key as a JWK set."""

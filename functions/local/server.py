@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from starlette.applications import Starlette
 from uvicorn import Config, Server
 from uvicorn.supervisors import Multiprocess
 
@@ -27,7 +28,9 @@ _log = logging.getLogger("keystead.server")
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM, then answer what is under way and return. ``GET /healthz`` tells readiness.
+    """Serve until SIGINT, SIGTERM or SIGHUP, then answer what is under way and return.
+
+    ``GET /healthz`` tells readiness. A SIGHUP that was ignored before, as under nohup, stays ignored.
 
     Args:
         settings: Workers get these, not the environment.
@@ -48,10 +51,11 @@ def serve(settings: Settings) -> None:
     _log.info("serving", extra={"fields": {"url": url, "workers": settings.workers, "process": os.getpid()}})
     config = uvicorn_config(settings, port=port)
     if settings.workers > 1:
-        Multiprocess(config, sockets=[listener]).run()
+        _Supervisor(config, sockets=[listener]).run()
     else:
-        with _quiet_signals():
-            Server(config).run(sockets=[listener])
+        server = Server(config)
+        with _quiet_signals(server):
+            server.run(sockets=[listener])
     _log.info("stopped", extra={"fields": {"process": os.getpid()}})
 
 
@@ -89,7 +93,7 @@ def uvicorn_config(settings: Settings, *, port: int) -> Config:
     """
     parent = os.getpid() if settings.workers > 1 else None
     return Config(
-        partial(create_app, settings, parent=parent),
+        partial(create_app, settings) if parent is None else partial(_worker_app, settings, parent=parent),
         factory=True,
         host=settings.host,
         port=port,
@@ -108,13 +112,35 @@ def uvicorn_config(settings: Settings, *, port: int) -> Config:
     )
 
 
+class _Supervisor(Multiprocess):
+    """uvicorn's, for whom a hang-up is an end and not a restart: it reads nothing anew, and workers keep settings."""
+
+    def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
+        ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        super().__init__(config, sockets)
+        if ignored:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def handle_hup(self) -> None:
+        """End as at SIGTERM."""
+        self.handle_term()
+
+
+def _worker_app(settings: Settings, *, parent: int) -> Starlette:
+    # A terminal that closes tells every process; the supervisor is the one who ends the workers, in good order.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    return create_app(settings, parent=parent)
+
+
 @contextmanager
-def _quiet_signals() -> Iterator[None]:
-    """Let a graceful stop be a return: uvicorn raises the signal once more when it is done."""
+def _quiet_signals(server: Server) -> Iterator[None]:
+    """Let a graceful stop be a return: uvicorn raises the signal once more when it is done. It knows no SIGHUP."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: setattr(server, "should_exit", True))
     try:
         yield
     finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
@@ -20,11 +21,16 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
 )
+from pydantic.fields import FieldInfo
 
 from core.domain.context import MAX_PAIRS
 from core.errors import InvalidRequest
 
 _SHOWN_PROBLEMS = 5
+_SPARE_FIELDS = 16
+"""Unknown fields of an object that are told one by one; with more, it is not read further."""
+_MAX_NAME = 64
+"""Characters of a name that is compared with the known ones."""
 
 
 def decode_base64(value: object) -> bytes:
@@ -88,10 +94,46 @@ def validate(model: type[M], document: object, *, where: str = "the request body
     Raises:
         InvalidRequest: It does not fit; says where, never what.
     """
+    _check_size(model, document, where)
     try:
         return model.model_validate(document)
     except ValidationError as error:
         raise InvalidRequest(describe(error, model, where=where)) from None
+
+
+def _check_size(model: type[Model], document: object, where: str, place: str = "") -> None:
+    """Refuse what has more parts than the model allows, before pydantic looks at each and makes a finding of it."""
+    if not isinstance(document, dict):
+        return
+    if len(document) > len(model.model_fields) + _SPARE_FIELDS:
+        raise InvalidRequest(f"{where} is not valid: {place or 'the whole'}: has too many unknown fields")
+    for name, (limit, inner) in _limits(model).items():
+        value, here = document.get(name), f"{place}.{name}" if place else name
+        if not isinstance(value, list | dict):
+            continue
+        if len(value) > limit:
+            raise InvalidRequest(
+                f"{where} is not valid: {here}: at most {limit} {'items' if isinstance(value, list) else 'pairs'}"
+            )
+        if inner is not None and isinstance(value, list):
+            for index, item in enumerate(value):
+                _check_size(inner, item, where, f"{here}[{index}]")
+
+
+@cache
+def _limits(model: type[Model]) -> Mapping[str, tuple[int, type[Model] | None]]:
+    """The fields of a model that hold several: how many, and the model of each where they have one."""
+    out: dict[str, tuple[int, type[Model] | None]] = {}
+    for name, info in model.model_fields.items():
+        limits = [item.max_length for item in info.metadata if hasattr(item, "max_length")]
+        if limits and info.annotation is not str:
+            out[name] = (min(limits), next(iter(_inner_models(info)), None))
+    return out
+
+
+def _inner_models(info: FieldInfo) -> list[type[Model]]:
+    arguments = getattr(info.annotation, "__args__", ())
+    return [inner for inner in arguments if isinstance(inner, type) and issubclass(inner, Model)]
 
 
 def describe(error: ValidationError, model: type[Model], *, where: str = "the request body") -> str:
@@ -125,7 +167,7 @@ def _finding(kind: str, message: str, location: Sequence[str | int], known: Iter
         else:
             place += ".*" if place else "*"
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(location[-1]), sorted(names), n=1)
+        near = difflib.get_close_matches(str(location[-1])[:_MAX_NAME], sorted(names), n=1)
         return f"{place}: unknown field" + (f" (did you mean {near[0]}?)" if near else "")
     message = message.removeprefix("Value error, ")
     return f"{place or 'the whole'}: {message[:1].lower()}{message[1:]}"
@@ -135,7 +177,6 @@ def field_names(model: type[Model]) -> frozenset[str]:
     """The names of a model's fields, and of the models it holds."""
     out = set(model.model_fields)
     for info in model.model_fields.values():
-        for inner in getattr(info.annotation, "__args__", ()):
-            if isinstance(inner, type) and issubclass(inner, Model):
-                out |= field_names(inner)
+        for inner in _inner_models(info):
+            out |= field_names(inner)
     return frozenset(out)

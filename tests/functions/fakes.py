@@ -8,8 +8,8 @@ from typing import Any, cast
 from core.domain.audit import AuditEntry
 from core.domain.states import State
 from core.domain.tenants import KeyPolicy, TenantRecord
-from core.errors import KeysteadError, MessageInvalid
-from core.service.access import Caller
+from core.errors import AccessDenied, KeysteadError, MessageInvalid
+from core.service.access import Caller, Operation, allowed
 from core.service.keystead import Keystead
 from core.service.results import DataKeyGrant, DecryptItem, EncryptItem, Health, KeyStatus, Rotation
 
@@ -23,7 +23,7 @@ def record(tenant_id: str, display_name: str = "") -> TenantRecord:
 
 
 class FakeKeystead:
-    """Answers everything, authorises nothing, "encrypts" by a prefix, and remembers its callers."""
+    """Answers everything, authorises at admission only, "encrypts" by a prefix, and remembers its callers."""
 
     def __init__(self) -> None:
         self.callers: list[Caller] = []
@@ -38,6 +38,10 @@ class FakeKeystead:
         self.callers.append(caller)
         if self.breaks is not None:
             raise self.breaks
+
+    def admit(self, caller: Caller, operation: Operation, tenant_id: str | None) -> None:
+        if not allowed(caller, operation, tenant_id):
+            raise AccessDenied("the token does not allow this")
 
     def create_tenant(self, caller: Caller, tenant_id: str, *, display_name: str = "") -> tuple[TenantRecord, bool]:
         self._note(caller)

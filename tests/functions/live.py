@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -95,6 +96,16 @@ def _ready(server: Server) -> bool:
         return http(server.port, "GET", "/healthz", host=server.host).status == 200
     except OSError:
         return False
+
+
+def talk(port: int, data: bytes) -> bytes:
+    """Send bytes over a bare socket, give what comes back until the server closes the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(data)
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+    return received
 
 
 def http(

@@ -107,7 +107,12 @@ CASES = [
     Bad("no type", 415, "unsupported_media_type", headers=()),
     Bad("two types", 415, "unsupported_media_type", headers=(JSON, JSON)),
     Bad("raw where not read", 415, "unsupported_media_type", target="/v1/tenants/acme/data-keys", headers=(RAW,)),
-    Bad("body on GET", 400, "invalid_request", "GET", "/v1/tenants/acme/key"),
+    Bad("body on GET", 400, "invalid_request", "GET", "/v1/tenants/acme/key", headers=(JSON, length(len(PLAIN)))),
+    Bad(
+        "body in chunks on GET", 400, "invalid_request", "GET", "/healthz", headers=(("transfer-encoding", "chunked"),)
+    ),
+    Bad("other transfer encoding", 400, "invalid_request", headers=(RAW, ("transfer-encoding", "gzip, chunked"))),
+    Bad("foreign on raw encrypt", 400, "invalid_request", headers=(RAW, ("keystead-foreign", "true"))),
     Bad("not a message", 422, "message_invalid", target=DECRYPT, headers=(RAW,), chunks=(CANARY.encode(),)),
     Bad("empty message", 422, "message_invalid", target=DECRYPT, headers=(RAW,), chunks=()),
     Bad(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import difflib
 import json
 from contextlib import suppress
 
@@ -10,12 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.domain.context import MAX_PAIRS
 from core.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
-from functions.decoding import RawBody, check_length, media_type, parse_json, read_body, read_context, read_query
+from core.service.keystead import MAX_BATCH
+from functions import strict_json
+from functions.decoding import RawBody, check_length, media_type, read_body, read_context, read_query
 from functions.messages import MAX_BODY, Request
 from functions.models.base import Model, decode_base64
-from functions.models.requests import AuditPage, EncryptBatch, EncryptBody
+from functions.models.requests import AuditPage, DecryptBatch, EncryptBatch, EncryptBody
 from functions.routes import ROUTES, Route
+from functions.strict_json import MAX_PARTS, parse_json
 
 BY_NAME = {route.operation: route for route in ROUTES}
 ENCRYPT = BY_NAME["encrypt"]
@@ -97,6 +102,84 @@ def refused(body: bytes | str, route: Route = ENCRYPT) -> str:
 )
 def test_bodies_that_are_refused(body: bytes | str, said: str) -> None:
     assert said in refused(body)
+
+
+@pytest.fixture
+def validated(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What pydantic got to see."""
+    seen: list[object] = []
+
+    def record(_model: type[Model], document: object) -> Model:
+        seen.append(document)
+        return EncryptBody(plaintext=b"")
+
+    monkeypatch.setattr(Model, "model_validate", classmethod(record))
+    return seen
+
+
+PAIRS = {f"k{n}": 1 for n in range(4000)}
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ({"items": [{}] * 4000}, "items: at most 100 items"),
+        ({"items": [[]] * 100_000}, "items: at most 100 items"),
+        ({"items": PAIRS}, "items: at most 100 pairs"),
+        ({"items": [{"plaintext": ""}, PAIRS]}, "items[1]: has too many unknown fields"),
+        ({"items": [{"plaintext": "", "context": PAIRS}]}, "items[0].context: at most 32 pairs"),
+        ({"plaintext": "", "context": PAIRS}, "context: at most 32 pairs"),
+        (PAIRS, "the whole: has too many unknown fields"),
+    ],
+)
+def test_what_is_too_much_is_not_validated(document: object, said: str, validated: list[object]) -> None:
+    assert said in refused(json.dumps(document))
+    assert validated == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"items":[' + b"{}," * 100_000 + b"{}]}",
+        b'{"items":[' + b"0," * 100_000 + b"0]}",
+        b'{"items":[' + b"0.5," * 100_000 + b"0]}",
+        json.dumps({str(n): 1 for n in range(100_000)}).encode(),
+        json.dumps({"plaintext": "", "context": {str(n): "" for n in range(100_000)}}).encode(),
+    ],
+    ids=["objects", "integers", "floats", "names", "pairs"],
+)
+def test_parsing_gives_up_early(body: bytes, validated: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[int] = []
+    real = strict_json._Reader._count
+
+    def count(reader: strict_json._Reader, parts: int) -> None:
+        steps.append(parts)
+        real(reader, parts)
+
+    monkeypatch.setattr(strict_json._Reader, "_count", count)
+    assert "more parts than any valid input" in refused(body)
+    assert len(steps) <= MAX_PARTS + 1
+    assert validated == []
+
+
+def test_the_largest_batch_is_read() -> None:
+    item = {"message": "", "context": {f"{n}": "" for n in range(MAX_PAIRS)}, "foreign": False}
+    body = json.dumps({"items": [item] * MAX_BATCH}).encode()
+    assert isinstance(read_body(BY_NAME["decrypt"], "application/json", {}, body), DecryptBatch)
+    objects_and_names = 2 + MAX_BATCH * (2 + len(item) + MAX_PAIRS)
+    assert objects_and_names * 2 < MAX_PARTS * 1.2
+
+
+def test_long_names_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[int] = []
+
+    def matches(word: str, _known: object, n: int) -> list[str]:
+        compared.append(len(word) * n)
+        return []
+
+    monkeypatch.setattr(difflib, "get_close_matches", matches)
+    refused(json.dumps({"plaintext": "", "x" * 1_000_000: 1}))
+    assert compared == [64]
 
 
 def test_strictness_of_flags() -> None:
@@ -191,6 +274,23 @@ def test_routes_without_a_body_refuse_one() -> None:
         read_body(BY_NAME["key_status"], "", {}, b"x")
 
 
+@pytest.mark.parametrize(
+    "headers", [{"content-length": "1"}, {"content-length": "00100"}, {"transfer-encoding": "chunked"}]
+)
+def test_routes_without_a_body_refuse_an_announced_one(headers: dict[str, str]) -> None:
+    with pytest.raises(InvalidRequest, match="reads no body"):
+        media_type(head(headers), BY_NAME["health"])
+    assert media_type(head({"content-length": "0"}), BY_NAME["health"]) == ""
+
+
+@pytest.mark.parametrize("coding", ["gzip, chunked", "chunked, chunked", "identity", "", "xchunked", "gzip"])
+def test_no_transfer_encoding_but_chunked(coding: str) -> None:
+    content = {"content-type": "application/json"}
+    with pytest.raises(InvalidRequest, match="chunked"):
+        media_type(head({**content, "transfer-encoding": coding}), ENCRYPT)
+    assert media_type(head({**content, "transfer-encoding": "Chunked"}), ENCRYPT) == "application/json"
+
+
 def test_an_optional_body_may_be_left_out() -> None:
     assert isinstance(read_body(BY_NAME["rotate"], "", {}, b""), Model)
     assert isinstance(read_body(BY_NAME["rotate"], "application/json", {}, b"{}"), Model)
@@ -239,8 +339,10 @@ def test_raw_body_with_headers() -> None:
     headers = {"keystead-context": base64.b64encode(b'{"a":"b"}').decode(), "keystead-foreign": "true"}
     body = read_body(BY_NAME["decrypt"], "application/octet-stream", headers, b"\x00")
     assert body == RawBody(b"\x00", {"a": "b"}, foreign=True)
+    with pytest.raises(InvalidRequest, match="decrypt only"):
+        read_body(ENCRYPT, "application/octet-stream", {"keystead-foreign": "false"}, b"")
     with pytest.raises(InvalidRequest):
-        read_body(ENCRYPT, "application/octet-stream", {"keystead-foreign": "yes"}, b"")
+        read_body(BY_NAME["decrypt"], "application/octet-stream", {"keystead-foreign": "yes"}, b"")
     with pytest.raises(InvalidRequest, match="octet-stream"):
         read_body(ENCRYPT, "application/json", headers, b'{"plaintext":""}')
 

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from core.bootstrap import Application
+from core.domain.tenants import SYSTEM
 from core.errors import Silence, StoreCorrupt, TooManyRequests
+from core.service.access import Permission
+from functions import handlers
 from functions.handlers import Admission, Handler
 from functions.messages import MAX_BODY, Request, Response
 from functions.models import answers
@@ -134,7 +137,8 @@ SAMPLES: dict[str, tuple[object, type[Model] | None]] = {
 def test_answers_are_what_the_table_says(route: Route, fake_handler: Handler) -> None:
     body, _ = SAMPLES.get(route.operation, (None, None))
     path = route.template.replace("{tenant_id}", "acme")
-    response = fake_handler.handle(request(route.method, path, body))
+    token = OPERATOR if Permission.PLATFORM_OPERATE in route.permission else APP
+    response = fake_handler.handle(request(route.method, path, body, token=token))
     assert response.status == (201 if route.creates else route.success)
     if route.response is not None:
         route.response.model_validate_json(response.body, strict=False)
@@ -245,6 +249,7 @@ def test_health_that_is_not_ok_is_503(fake_handler: Handler, fake: FakeKeystead)
     fake.breaks = Secret()
     response = fake_handler.handle(request("GET", "/healthz"))
     assert (response.status, json.loads(response.body)["ok"]) == (503, False)
+    assert response.headers["retry-after"] == "5"
 
 
 def test_one_line_per_request(handler: Handler, caplog: pytest.LogCaptureFixture) -> None:
@@ -275,6 +280,40 @@ def test_admission_comes_before_the_body(fake_handler: Handler) -> None:
     assert admitted.max_body == MAX_BODY
     assert fake_handler.serve(admitted, b"x").body == b"sealed:x"
     assert isinstance(fake_handler.admit(request("POST", "/v1/tenants/acme/encrypt", token="x")), Response)
+
+
+def test_nothing_is_read_for_a_caller_that_may_not(
+    handler: Handler, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither body nor query; the refusal is recorded once, in the actor's chain and the operator's."""
+    audit = application.keystead._parts.audit_log
+    read: list[object] = []
+    monkeypatch.setattr(handlers, "read_body", lambda *given: read.append(given))
+    monkeypatch.setattr(handlers, "read_query", lambda *given: read.append(given))
+    head = request("POST", "/v1/tenants/beta/encrypt?x=1", {"items": []})
+    admitted = handler.admit(head)
+    assert isinstance(admitted, Admission)
+    assert not admitted.reads_body
+    assert audit.read("acme", limit=9) == []
+    assert code(handler.serve(admitted, b"")) == "access_denied"
+    assert read == []
+    for chain in ("acme", SYSTEM):
+        denied = [entry for entry in audit.read(chain, limit=99) if entry.action == "access.denied"]
+        assert [(entry.subject, entry.details["operation"]) for entry in denied] == [("app", "data.encrypt")]
+
+
+def test_which_bodies_a_host_reads(fake_handler: Handler) -> None:
+    def reads(method: str, target: str, token: str = APP) -> bool:
+        admitted = fake_handler.admit(request(method, target, token=token))
+        assert isinstance(admitted, Admission)
+        return admitted.reads_body
+
+    assert reads("POST", "/v1/tenants/acme/encrypt")
+    assert not reads("POST", "/v1/tenants/beta/encrypt")
+    assert not reads("PUT", "/v1/tenants/acme")
+    assert reads("PUT", "/v1/tenants/acme", OPERATOR)
+    assert not reads("GET", "/v1/tenants/acme/key")
+    assert not reads("GET", "/healthz")
 
 
 def test_tenant_of_another_and_of_nobody_are_answered_alike(handler: Handler, application: Application) -> None:

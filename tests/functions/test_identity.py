@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +29,24 @@ def test_good_tokens_of_each_algorithm(kid: str, algorithm: str) -> None:
     assert (caller.subject, caller.issuer, caller.tenant_id) == ("app", tokens.ISSUER, "acme")
     assert caller.scopes == {"data:encrypt", "key:read"}
     assert caller.request_id == ID
+
+
+def signed(
+    change: Callable[[str], str] = str,
+    *,
+    encoding: str = "utf-8",
+    header: str = '{"alg":"EdDSA","kid":"o"}',
+    header_encoding: str = "utf-8",
+) -> str:
+    """A token with a right signature over parts written in any way."""
+    parts = [header.encode(header_encoding), change(json.dumps(tokens.claims())).encode(encoding)]
+    text = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
+    return (text + b"." + base64.urlsafe_b64encode(tokens.ed_key().sign(text)).rstrip(b"=")).decode()
+
+
+def test_claims_that_mean_nothing_here_may_be_anything() -> None:
+    assert identify(signed()).subject == "app"
+    assert identify(tokens.mint(uid=12345678901234567890, nested={"a": [1, 2.5, None]})).subject == "app"
 
 
 BAD: dict[str, Callable[[], str]] = {
@@ -72,6 +92,14 @@ BAD: dict[str, Callable[[], str]] = {
     "long subject": lambda: tokens.mint(sub="x" * 257),
     "scope list": lambda: tokens.mint(scope=["data:encrypt"]),
     "many scopes": lambda: tokens.mint(scope=" ".join(map(str, range(65)))),
+    "operator that decrypts": lambda: tokens.mint(scope="platform:operate data:decrypt"),
+    "operator that hands out keys": lambda: tokens.mint(tenant_id=None, scope="data:keys platform:operate"),
+    "claims in utf-16": lambda: signed(encoding="utf-16"),
+    "claims with a byte order mark": lambda: signed(encoding="utf-8-sig"),
+    "claim twice": lambda: signed(lambda text: text.replace("{", '{"tenant_id":"other",', 1)),
+    "header in utf-16": lambda: signed(header_encoding="utf-16"),
+    "header twice": lambda: signed(header='{"alg":"EdDSA","kid":"r","kid":"o"}'),
+    "claim that is not a number": lambda: signed(lambda text: text.replace("{", '{"x":NaN,', 1)),
     "tenant upper case": lambda: tokens.mint(tenant_id="Acme"),
     "tenant list": lambda: tokens.mint(tenant_id=["acme"]),
     "tenant empty": lambda: tokens.mint(tenant_id=""),
@@ -232,6 +260,11 @@ GOOD = tokens.jwks()["keys"]
         {"keys": [{**GOOD[1], "x": "AAAA"}]},
         {"keys": [{**GOOD[2], "d": "AAAA"}]},
         {"keys": [{**GOOD[2], "x": 7}]},
+        {"keys": [{**GOOD[0], "kty": ["RSA"]}]},
+        {"keys": [{**GOOD[1], "crv": {"P-256": 1}}]},
+        {"keys": [{**GOOD[0], "kty": None}]},
+        {"keys": [{**GOOD[0], "n": ["AAAA"]}]},
+        {"keys": [{**GOOD[0], "n": None}]},
     ],
 )
 def test_key_sets_that_are_refused(document: object) -> None:

@@ -17,8 +17,8 @@ import pytest
 from core.errors import InvalidRequest
 from functions.handlers import Handler
 from functions.identity import Identity
-from functions.local.app import Endpoint, HostCheck, asgi_app, create_app
-from functions.local.issuer import KEY_FILE, LocalIssuer
+from functions.local.app import OPEN_REQUESTS, Endpoint, HostCheck, asgi_app, create_app
+from functions.local.issuer import ISSUER, KEY_FILE, LocalIssuer
 from functions.local.logs import REDACTED, JsonFormatter, redact
 from functions.settings import Settings, SettingsError
 from tests.functions import tokens
@@ -51,6 +51,28 @@ def test_lifetimes() -> None:
     for lifetime in (0, -1, 24 * 3600 + 1, float("nan")):
         with pytest.raises(InvalidRequest):
             issuer.mint("m", tenant_id="a", scopes=[], lifetime=lifetime)
+
+
+@pytest.mark.parametrize(
+    ("subject", "tenant_id", "scopes"),
+    [
+        ("", "acme", ["key:read"]),
+        ("a\nb", "acme", ["key:read"]),
+        ("a\x1b[31m", "acme", ["key:read"]),
+        ("a\u202eb", "acme", ["key:read"]),
+        ("\ud800", "acme", ["key:read"]),
+        ("x" * 257, "acme", ["key:read"]),
+        ("me", "Acme", ["key:read"]),
+        ("me", "", ["key:read"]),
+        ("me", "acme", [f"s{n}" for n in range(65)]),
+        ("me", "acme", ["x" * 9000]),
+        ("me", "acme", ["platform:operate", "data:decrypt"]),
+        ("me", None, ["platform:operate", "data:keys"]),
+    ],
+)
+def test_no_token_is_made_that_would_be_refused(subject: str, tenant_id: str | None, scopes: list[str]) -> None:
+    with pytest.raises(InvalidRequest, match="would be refused"):
+        LocalIssuer.ephemeral().mint(subject, tenant_id=tenant_id, scopes=scopes)
 
 
 def test_many_at_once_agree_on_one_key(tmp_path: Path) -> None:
@@ -249,10 +271,12 @@ class Wire:
         self.messages = [*messages]
         self.asked = 0
         self.heard: list[Any] = []
+        self.silent = asyncio.Event()
 
     async def receive(self) -> Any:
         self.asked += 1
         if not self.messages:
+            self.silent.set()
             await asyncio.Event().wait()
         return self.messages.pop(0)
 
@@ -265,6 +289,133 @@ def run_endpoint(handler: Handler, scope: dict[str, Any], wire: Wire, **limits: 
     asyncio.run(endpoint(scope, wire.receive, wire.send))
     endpoint.close()
     return endpoint
+
+
+class Stuck(Wire):
+    """Takes no answer."""
+
+    def __init__(self, *messages: dict[str, Any]) -> None:
+        super().__init__(*messages)
+        self.stuck = asyncio.Event()
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        self.stuck.set()
+        await asyncio.Event().wait()
+
+
+def test_no_place_is_held_while_an_answer_is_sent(fake_handler: Handler) -> None:
+    endpoint = Endpoint(fake_handler, HostCheck())
+    wire = Stuck({"type": "http.request", "body": b"x", "more_body": False})
+
+    async def run() -> None:
+        task = asyncio.create_task(endpoint(raw_scope(tokens.bearer(tokens.mint())), wire.receive, wire.send))
+        await wire.stuck.wait()
+        assert (wire.heard[0]["status"], endpoint.held) == (200, 0)
+        task.cancel()
+        await task
+
+    asyncio.run(run())
+    endpoint.close()
+
+
+@pytest.mark.parametrize("announced", [("content-length", "100"), ("transfer-encoding", "chunked")])
+def test_nothing_is_awaited_where_no_body_is_read(fake_handler: Handler, announced: tuple[str, str]) -> None:
+    wire = Wire()
+    health = {**raw_scope(announced), "method": "GET", "path": "/healthz"}
+    run_endpoint(fake_handler, health, wire)
+    assert (wire.heard[0]["status"], wire.asked) == (400, 0)
+
+
+def test_no_body_is_read_of_a_caller_that_may_not(fake_handler: Handler) -> None:
+    wire = Wire()
+    run_endpoint(fake_handler, raw_scope(tokens.bearer(tokens.mint(scope="data:decrypt"))), wire)
+    assert (wire.heard[0]["status"], wire.asked) == (403, 0)
+
+
+def test_a_tenant_that_dribbles_shuts_out_itself_only(fake_handler: Handler) -> None:
+    endpoint = Endpoint(fake_handler, HostCheck(), max_requests=8)
+
+    def start(tenant_id: str, *messages: dict[str, Any]) -> tuple[Wire, asyncio.Task[None]]:
+        wire = Wire(*messages)
+        scope = raw_scope(tokens.bearer(tokens.mint(tenant_id=tenant_id)))
+        scope["path"] = f"/v1/tenants/{tenant_id}/encrypt"
+        return wire, asyncio.create_task(endpoint(scope, wire.receive, wire.send))
+
+    async def run() -> None:
+        tasks: list[asyncio.Task[None]] = []
+        for tenant_id, kept in (("acme", 4), ("beta", 2), ("gamma", 1)):
+            wires, started = zip(*(start(tenant_id) for _ in range(8)), strict=True)
+            tasks += started
+            for _ in range(20):
+                await asyncio.sleep(0)
+            statuses = [wire.heard[0]["status"] for wire in wires if wire.heard]
+            assert statuses == [429] * (8 - kept)
+        whole, task = start("delta", {"type": "http.request", "body": b"x", "more_body": False})
+        await task
+        assert whole.heard[0]["status"] == 200
+        assert endpoint.held == 7
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks)
+        assert endpoint.held == 0
+        assert not endpoint._slots._waiting
+
+    asyncio.run(run())
+    endpoint.close()
+
+
+class SlowHealth(Slow):
+    """Whose health takes its time too."""
+
+    def health(self) -> Any:
+        self.entered.release()
+        assert self.release.wait(30)
+        return super().health()
+
+
+def test_requests_with_and_without_a_token_take_nothing_from_each_other() -> None:
+    slow = SlowHealth()
+    handler = Handler(slow.as_keystead(), Identity([tokens.issuer()]))
+    endpoint = Endpoint(handler, HostCheck(), threads=1, max_requests=2)
+    app = asgi_app(endpoint, on_close=lambda: None)
+    token = tokens.bearer(tokens.mint())
+
+    async def run() -> None:
+        waiting = [asyncio.create_task(acall(app, "POST", "/v1/tenants/acme/key/rotate", [token])) for _ in range(2)]
+        await asyncio.to_thread(slow.entered.acquire)
+        assert (await acall(app, "GET", "/.well-known/jwks.json")).status == 200
+        assert (await acall(app, "GET", "/v1/tenants/acme", [token])).status == 429
+        slow.release.set()
+        assert {answer.status for answer in await asyncio.gather(*waiting)} == {200}
+        slow.release.clear()
+        waiting = [asyncio.create_task(acall(app, "GET", "/healthz")) for _ in range(OPEN_REQUESTS)]
+        await asyncio.to_thread(slow.entered.acquire)
+        assert (await acall(app, "GET", "/healthz")).status == 429
+        assert (await acall(app, "GET", "/v1/tenants/acme", [token])).status == 200
+        slow.release.set()
+        assert {answer.status for answer in await asyncio.gather(*waiting)} == {200}
+
+    asyncio.run(run())
+    endpoint.close()
+
+
+def test_a_request_that_the_end_of_the_service_cuts_off_is_told_so(fake_handler: Handler) -> None:
+    endpoint = Endpoint(fake_handler, HostCheck())
+    wire = Wire({"type": "http.request", "body": b"x", "more_body": True})
+
+    async def run() -> None:
+        task = asyncio.create_task(endpoint(raw_scope(tokens.bearer(tokens.mint())), wire.receive, wire.send))
+        await wire.silent.wait()
+        task.cancel()
+        await task
+
+    asyncio.run(run())
+    endpoint.close()
+    headers = dict(wire.heard[0]["headers"])
+    assert (wire.heard[0]["status"], headers[b"connection"], headers[b"retry-after"]) == (503, b"close", b"5")
+    assert headers[b"content-type"] == b"application/problem+json"
+    assert json.loads(wire.heard[1]["body"])["code"] == "stopping"
 
 
 def test_a_body_that_does_not_arrive_is_given_up(fake_handler: Handler) -> None:
@@ -281,11 +432,14 @@ def test_nobody_without_a_token_makes_it_read_a_body(fake_handler: Handler) -> N
     assert wire.asked == 0
 
 
-def test_a_caller_that_leaves_is_let_go(fake_handler: Handler) -> None:
+def test_a_caller_that_leaves_is_let_go_and_logged(fake_handler: Handler, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "keystead.request")
     wire = Wire({"type": "http.disconnect"})
     endpoint = run_endpoint(fake_handler, raw_scope(tokens.bearer(tokens.mint())), wire)
     assert wire.heard == []
-    assert endpoint._held == 0
+    assert endpoint.held == 0
+    [line] = [record.fields for record in caplog.records if record.name == "keystead.request"]  # type: ignore[attr-defined]
+    assert (line["code"], line["tenant"], line["status"]) == ("client_disconnected", "acme", 499)
 
 
 def test_the_whole_application(tmp_path: Path) -> None:
@@ -299,6 +453,22 @@ def test_the_whole_application(tmp_path: Path) -> None:
             assert (await acall(app, "PUT", "/v1/tenants/acme", [tokens.bearer(token)])).status == 201
 
     asyncio.run(run())
+
+
+def test_no_other_issuer_has_the_name_of_the_local_one(tmp_path: Path) -> None:
+    keys = LocalIssuer.ephemeral().jwks()
+    issuers = json.dumps([{"issuer": ISSUER, "audience": "k", "jwks": keys, "tenants": "*"}])
+    with pytest.raises(SettingsError, match="KEYSTEAD_ISSUERS") as caught:
+        create_app(Settings(data=tmp_path, issuers=issuers, store="memory"))
+    assert "KEYSTEAD_LOCAL_ISSUER=0" in str(caught.value.hint)
+
+
+def test_keys_of_an_unhashable_kind_are_said_so(tmp_path: Path) -> None:
+    keys = {"keys": [{"kty": ["RSA"], "kid": "x"}]}
+    issuers = json.dumps([{"issuer": "a", "audience": "b", "jwks": keys, "tenants": "*"}])
+    with pytest.raises(SettingsError, match="jwks") as caught:
+        create_app(Settings(data=tmp_path, issuers=issuers, store="memory"))
+    assert caught.value.hint
 
 
 def test_somebody_must_be_trusted(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from functions.local.protocol import MAX_HEAD
 from functions.local.server import bind
 from functions.messages import Response
 from functions.settings import Settings, SettingsError
-from tests.functions.live import ROOT, SERVE, Server, http, serving
+from tests.functions.live import ROOT, SERVE, Server, http, serving, talk
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("live")]
 SCOPES = ("data:encrypt", "data:decrypt", "key:manage", "key:read", "audit:read")
@@ -37,16 +37,6 @@ def create_tenant(server: Server, data: Path, tenant_id: str) -> tuple[str, str]
     operator = bearer(data, None, "platform:operate")
     assert http(server.port, "PUT", f"/v1/tenants/{tenant_id}", [operator]).status in (200, 201)
     return bearer(data, tenant_id)
-
-
-def talk(port: int, data: bytes) -> bytes:
-    """Send bytes over a bare socket, give what comes back until the server closes the connection."""
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
-        connection.sendall(data)
-        received = b""
-        while chunk := connection.recv(65536):
-            received += chunk
-    return received
 
 
 def test_what_is_no_http_is_answered_with_a_problem(tmp_path: Path) -> None:
@@ -168,9 +158,64 @@ def http_refused(port: int) -> bool:
     return False
 
 
-def test_ctrl_c_is_an_orderly_end(tmp_path: Path) -> None:
-    with serving(tmp_path / "data") as server:
-        assert server.stop(signal.SIGINT) == 0
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_and_hang_up_are_orderly_ends(tmp_path: Path, workers: int, number: int) -> None:
+    with serving(tmp_path / "data", workers=workers) as server:
+        assert server.stop(number) == 0
+        lines = server.lines()
+        assert lines[-1]["message"] == "stopped"
+        assert not [line for line in lines if line["level"] != "info"]
+
+
+def ignores_hang_up(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    mask = next(line.split()[1] for line in status.splitlines() if line.startswith("SigIgn:"))
+    return bool(int(mask, 16) & (1 << (signal.SIGHUP - 1)))
+
+
+def test_workers_leave_a_hang_up_to_their_supervisor(tmp_path: Path) -> None:
+    with serving(tmp_path / "data", workers=2) as server:
+        before = children(server.process.pid)
+        workers = [pid for pid in before if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert len(workers) == 2
+        deadline = time.monotonic() + 30
+        while not all(ignores_hang_up(pid) for pid in workers) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for pid in workers:
+            os.kill(pid, signal.SIGHUP)
+        time.sleep(1)
+        assert children(server.process.pid) == before
+        assert http(server.port, "GET", "/healthz").status == 200
+        assert server.stop() == 0
+
+
+def test_a_hang_up_that_is_ignored_stays_so(tmp_path: Path) -> None:
+    with serving(tmp_path / "data", "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n" + SERVE) as server:
+        server.process.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        assert http(server.port, "GET", "/healthz").status == 200
+
+
+def test_a_body_that_is_still_out_at_the_end_gets_an_answer(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with serving(data, shutdown_timeout=1) as server:
+        name, value = create_tenant(server, data, "acme")
+        head = f"POST /v1/tenants/acme/encrypt HTTP/1.1\r\nHost: 127.0.0.1\r\n{name}: {value}\r\n"
+        head += "Content-Type: application/octet-stream\r\nContent-Length: 10\r\n\r\nabc"
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            connection.sendall(head.encode())
+            time.sleep(0.3)
+            assert server.stop() == 0
+            answer = b""
+            while chunk := connection.recv(65536):
+                answer += chunk
+        said, body = answer.split(b"\r\n\r\n", 1)
+        assert said.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nretry-after: " in said
+        assert b"\r\nconnection: close" in said
+        assert json.loads(body)["code"] == "stopping"
+        assert not [line for line in server.lines() if "exception" in line or "frames" in line]
         assert server.lines()[-1]["message"] == "stopped"
 
 
