@@ -227,7 +227,7 @@ class BranchKeys:
             return BranchKey(stored, key, view, generation, asked, lasting=False)
         if cached is not None and cached.version_id == stored.row.version_id and compare_digest(cached.key, key):
             # The same key: data keys that hang on it live on under its new lease.
-            cached.asked = asked
+            cached.stored, cached.asked = stored, asked
             cached.wall_until, cached.boot_until = asked.plus(view.record.policy.lease)
             return cached
         branch_key = BranchKey(stored, key, view, generation, asked, lasting=view.record.policy.lease > 0)
