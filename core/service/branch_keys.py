@@ -1,4 +1,4 @@
-"""Unwrapped branch keys, each serving for its lease (DESIGN 5, rules 1 and 9).
+"""Finds, verifies and unwraps branch keys, and keeps each for its lease (DESIGN 5, rules 1 and 9).
 
 The lease starts before the unwrap request is sent. When it ends, the next use unwraps anew; if the KMS is silent then,
 the old key serves on until the outage grace is over, and the KMS is asked again every few seconds.
@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hmac import compare_digest
-from uuid import UUID
 
 from core.domain.branch_keys import ACTIVE, VERSION_PREFIX, StoredRow
-from core.domain.encrypted_data_key import WrappingKeys
 from core.domain.kek import KEY_BYTES, WrappedKey
 from core.domain.timing import Instant
 from core.errors import (
@@ -26,6 +24,7 @@ from core.errors import (
 )
 from core.ports import KeyStore
 from core.service.alarms import Alarms
+from core.service.branch_key import BranchKey
 from core.service.branch_key_writer import BranchKeyWriter
 from core.service.lru import LruCache
 from core.service.providers import Providers
@@ -36,69 +35,10 @@ from core.service.timekeeper import Timekeeper
 
 ASK_AGAIN = 5.0
 """Seconds for which a silent KMS is not asked again while the grace lasts."""
-UNCACHED_USE = 5.0
-"""Seconds for which a key unwrapped under ``lease=0`` serves the calls that asked for it."""
 UNKNOWN_FOR = 5.0
 """Seconds for which a version not found is not looked up again."""
 
 Slot = tuple[str, str, str]
-
-
-class BranchKey:
-    """An unwrapped branch key version and its lease.
-
-    Args:
-        stored: The verified row it came from.
-        key: 32 bytes.
-        view: The tenant's view when it was asked for.
-        generation: The view's generation at that time.
-        asked: Both clocks before the unwrap request was sent.
-        lasting: Whether it may serve calls that did not ask for it, for its lease; else it serves for a moment.
-    """
-
-    __slots__ = (
-        "asked",
-        "boot_until",
-        "branch_key_id",
-        "generation",
-        "key",
-        "lasting",
-        "sequence",
-        "stored",
-        "version",
-        "version_id",
-        "view",
-        "wall_until",
-        "wrapping",
-    )
-
-    def __init__(
-        self, stored: StoredRow, key: bytes, view: TenantView, generation: float, asked: Instant, *, lasting: bool
-    ) -> None:
-        self.stored = stored
-        self.branch_key_id = stored.row.branch_key_id
-        self.version_id = stored.row.version_id
-        self.sequence = stored.mac.sequence if stored.mac else 0
-        self.version = UUID(self.version_id).bytes
-        self.key = key
-        self.wrapping = WrappingKeys(key)
-        self.view = view
-        self.generation = generation
-        self.asked = asked
-        self.lasting = lasting
-        self.wall_until, self.boot_until = asked.plus(view.record.policy.lease if lasting else UNCACHED_USE)
-
-    def __repr__(self) -> str:
-        return f"<BranchKey {self.branch_key_id} version {self.version_id}>"
-
-    @property
-    def cacheable(self) -> bool:
-        """Whether it may serve calls that did not ask for it."""
-        return self.lasting and self.generation == self.view.generation
-
-    def serves(self, tick: tuple[float, float]) -> bool:
-        """Whether it may be used now: lease running, and no purge since it was asked for."""
-        return tick[0] < self.wall_until and tick[1] < self.boot_until and self.generation == self.view.generation
 
 
 class BranchKeys:

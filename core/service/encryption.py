@@ -20,7 +20,8 @@ from core.domain.message import decrypt as decrypt_message
 from core.domain.message import encrypt as encrypt_message
 from core.domain.message_header import Header, parse_header
 from core.errors import KeyUnreachable, MessageInvalid
-from core.service.branch_keys import BranchKey, BranchKeys
+from core.service.branch_key import BranchKey
+from core.service.branch_keys import BranchKeys
 from core.service.lru import LruCache
 from core.service.state_gate import StateGate, TenantView
 from core.service.timekeeper import Timekeeper

@@ -18,7 +18,7 @@ from core.domain.message_header import Header
 from core.domain.tenants import TenantRecord
 from core.errors import MessageInvalid
 from core.providers.system_clock import SystemClock
-from core.service.branch_keys import BranchKey
+from core.service.branch_key import BranchKey
 from core.stores.memory import MemoryAuditLog, MemoryKeyStore, MemoryTenantStore
 from tests.interop.moto_kms import MotoKms
 from tests.interop.official import Cloud, Official
