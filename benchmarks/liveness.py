@@ -11,7 +11,6 @@ from benchmarks.ours import PAIRS, TENANT
 from core.bootstrap import Application, Config, assemble, local_leaves
 from core.domain.kek import Kek, KekDescription, UnwrappedKey, WrappedKey
 from core.domain.states import State
-from core.domain.tenants import RECORD
 from core.errors import KeySuspended
 from core.ports import Clock, KeyProvider
 
@@ -175,12 +174,10 @@ def _count(app: Application, clock: CountedClock, provider: CountedProvider) -> 
 
 
 def _suspension_refuses(app: Application, clock: CountedClock) -> bool:
-    store = app.leaves.tenant_store
-    document = store.read(TENANT, RECORD)
-    if document is None:
+    found = app.records.read(TENANT)
+    if found is None:
         return False
-    body = {**document.body, "state": State.SUSPENDED.value}
-    store.write(TENANT, RECORD, body, expected_revision=document.revision)
+    app.records.write(replace(found[0], state=State.SUSPENDED), expected_revision=found[1])
     clock.ahead += app.config.state_age + 1
     try:
         app.encryption.encrypt(TENANT, b"warm", PAIRS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ from core.errors import InvalidRequest, Silence, StoreCorrupt, StoreUnavailable
 from core.ports import AuditLog, Clock, Events, KeyProvider, KeyStore, Signer, TenantStore
 from core.service.access import AccessGate
 from core.service.alarms import Alarms
-from core.service.audit import AuditTrail
+from core.service.audit import AuditTrail, AuditVerdict
 from core.service.branch_key_writer import BranchKeyWriter
 from core.service.branch_keys import BranchKeys
 from core.service.encryption import CacheLimits, EncryptionService
@@ -32,6 +32,8 @@ from core.service.tenants import Tenants
 from core.service.timekeeper import Timekeeper
 
 PLATFORM_KEK = "platform"
+STORE, SIGNING, KEKS = "keystead.db", "signing", "keks"
+"""What the embedded default keeps in its data directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ class Application:
     keystead: Keystead
     encryption: EncryptionService
     branch_keys: BranchKeys
+    records: TenantRecords
     tenants: Tenants
     rotation: RotationService
     audit: AuditTrail
@@ -110,6 +113,69 @@ class Application:
         self.refusals.flush()
         for close in self.leaves.closers:
             close()
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReader:
+    """The audit chains of a data directory, read and never written: for auditors.
+
+    Attributes:
+        trail: The chains; its store refuses to be written, and its signer to sign.
+        list_ids: Tells the ids of all tenants.
+        closer: Lets go of the store.
+    """
+
+    trail: AuditTrail
+    list_ids: Callable[[], Sequence[str]]
+    closer: Callable[[], None]
+
+    def verify(self, chain: str, checkpoints: Sequence[str] = ()) -> AuditVerdict:
+        """Check a chain; see `core.service.audit.AuditTrail.verify`.
+
+        Raises:
+            StoreUnavailable, StoreCorrupt: It cannot be read.
+        """
+        return self.trail.verify(chain, checkpoints=checkpoints)
+
+    def tenants(self) -> Sequence[str]:
+        """Every tenant's id, deleted ones included: their chains stay.
+
+        Raises:
+            StoreUnavailable, StoreCorrupt: They cannot be read.
+        """
+        return self.list_ids()
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self.closer()
+
+
+def open_audit(data_dir: Path) -> AuditReader:
+    """Open the audit chains of an embedded default without making, mending or locking anything, on any disk.
+
+    `build` makes what is missing and wants a disk that can be written, which is right for serving and wrong for an
+    auditor: where the evidence is gone, that must show, and a copy on a read-only disk must do.
+
+    Raises:
+        StoreCorrupt: The store or the signing keys are gone, or the store is damaged or not of this version.
+        StoreUnavailable: It cannot be read here and now, or changes while it is.
+    """
+    from core.providers.local_signer import FILE, LocalSigner
+    from core.providers.system_clock import SystemClock
+    from core.stores.sqlite import SqliteAuditLog, SqliteDatabase, SqliteTenantStore
+
+    for needed in (STORE, f"{SIGNING}/{FILE}"):
+        if not (data_dir / needed).exists():
+            raise StoreCorrupt(
+                f"the data directory {data_dir} has lost {needed}: nothing can be verified",
+                hint="restore it from a backup (a service with KEYSTEAD_STORE=memory keeps no store)",
+            )
+    database = SqliteDatabase(data_dir / STORE, read_only=True)
+    tenant_store = SqliteTenantStore(database)
+    signer = LocalSigner(data_dir / SIGNING, read_only=True)
+    timekeeper = Timekeeper(SystemClock(), lambda _reason: None)
+    trail = AuditTrail(SqliteAuditLog(database), tenant_store, signer, timekeeper.now)
+    return AuditReader(trail, tenant_store.tenant_ids, database.close)
 
 
 def build(config: Config) -> Application:
@@ -142,8 +208,8 @@ def local_leaves(config: Config) -> Leaves:
     except OSError as error:
         raise StoreUnavailable(f"the data directory cannot be made: {error.strerror}") from None
     clock = SystemClock()
-    kek_dir = config.data_dir / "keks"
-    signer = LocalSigner(config.data_dir / "signing")
+    kek_dir = config.data_dir / KEKS
+    signer = LocalSigner(config.data_dir / SIGNING)
     events = EventLog(clock)
     providers: dict[ProviderName, KeyProvider] = {"local": LocalKeyProvider(kek_dir)}
     if config.store == "memory":
@@ -155,7 +221,7 @@ def local_leaves(config: Config) -> Leaves:
         )
     from core.stores.sqlite import SqliteAuditLog, SqliteDatabase, SqliteKeyStore, SqliteTenantStore
 
-    database = SqliteDatabase(config.data_dir / "keystead.db")
+    database = SqliteDatabase(config.data_dir / STORE)
     tenant_store = SqliteTenantStore(database)
     kms = LocalKms(kek_dir)
     if tenant_store.read(SYSTEM, ROW_MAC_KEY) is None:
@@ -237,7 +303,7 @@ def assemble(config: Config, leaves: Leaves) -> Application:
         audit_log=leaves.audit_log,
     )
     return Application(
-        config, leaves, Keystead(parts), encryption, branch_keys, tenants, rotation, audit, gate, refusals
+        config, leaves, Keystead(parts), encryption, branch_keys, records, tenants, rotation, audit, gate, refusals
     )
 
 

@@ -92,7 +92,10 @@ def _written_without_a_name(handle: int, target: Path, *, overwrite: bool) -> It
 def _written_under_a_name(target: Path, *, overwrite: bool, mode: int) -> Iterator[BinaryIO]:
     part = _part(target.parent)
     # Closed before it is renamed, so that this works where open files cannot be.
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode)
+    try:
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode)
+    except OSError as error:  # of a name that nobody gave
+        raise OSError(error.errno, error.strerror, str(target)) from None
     try:
         with open(handle, "wb") as out:  # noqa: PTH123 - a descriptor, not a path
             yield out

@@ -169,10 +169,13 @@ class Transport:
             with self._http.stream(method, path, content=body, headers=headers) as response:
                 received = _bounded(response)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            plain = "WRONG_VERSION_NUMBER" in str(error)  # what TLS makes of an answer that is none of it
             raise ServiceUnreachable(
                 f"no connection to {self.url}: {str(error) or type(error).__name__}",
                 sent=False,
-                hint="is the service running there? 'keystead serve' starts one on this machine",
+                hint="does it speak http, and not https?"
+                if plain
+                else "is the service running there? 'keystead serve' starts one on this machine",
             ) from None
         except (httpx.RequestError, OSError) as error:
             raise ServiceUnreachable(f"no answer from {self.url}: {type(error).__name__}", sent=True) from None

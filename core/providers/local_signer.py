@@ -16,12 +16,14 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from core.errors import InternalError, Silence
+from core.errors import InternalError, Silence, StoreCorrupt, StoreUnavailable
 from core.providers._private_files import Directory, make_directory, opened, silences
 
 FILE = "signing-keys.json"
 _FORMAT = "keystead-signing-keys-1"
 _KEY_BYTES = 32
+_MOST_READ = 64 * 1024
+_DAMAGED, _RESTORE = "the signing key's file is damaged", f"restore {FILE} from a backup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,18 @@ class LocalSigner:
 
     Args:
         directory: Where the key file is, 0700; both are made where they are missing.
+        read_only: Make and change nothing, sign nothing, whoever owns the file: for auditors, who need `jwks` only.
+            To them the file is evidence: its faults are `StoreCorrupt` and `StoreUnavailable`, found when it is read.
 
     Raises:
         Silence: The directory or the file cannot be used, is damaged, or could be reached by others.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, read_only: bool = False) -> None:
         self._directory = directory
+        self._read_only = read_only
+        if read_only:
+            return
         with silences():
             make_directory(directory)
             with opened(directory, exclusive=True) as open_directory:
@@ -60,7 +67,9 @@ class LocalSigner:
         Raises:
             Silence: The key file cannot be used.
             InternalError: The payload is not a JSON object.
+            StoreUnavailable: The signer is read only.
         """
+        self._check_writable()
         try:
             body = json.dumps(dict(payload), separators=(",", ":"), allow_nan=False).encode()
         except (TypeError, ValueError, RecursionError):
@@ -76,6 +85,7 @@ class LocalSigner:
 
         Raises:
             Silence: The key file cannot be used.
+            StoreCorrupt, StoreUnavailable: Instead, where the signer is read only.
         """
         return {"keys": [_jwk(public) for public in self._read().public]}
 
@@ -87,7 +97,9 @@ class LocalSigner:
 
         Raises:
             Silence: The key file cannot be used.
+            StoreUnavailable: The signer is read only.
         """
+        self._check_writable()
         with silences(), opened(self._directory, exclusive=True) as directory:
             keys = _generate(_load(directory).public)
             directory.replace(FILE, _encode(keys))
@@ -95,7 +107,13 @@ class LocalSigner:
             directory.sweep(FILE)
         return thumbprint(keys.public[0])
 
+    def _check_writable(self) -> None:
+        if self._read_only:
+            raise StoreUnavailable("the signing keys were opened to be read only")
+
     def _read(self) -> _Keys:
+        if self._read_only:
+            return _load_as_evidence(self._directory / FILE)
         with silences(), opened(self._directory) as directory:
             return _load(directory)
 
@@ -137,7 +155,24 @@ def _encode(keys: _Keys) -> bytes:
 
 
 def _load(directory: Directory) -> _Keys:
-    data = directory.read(FILE)
+    keys = _parse(directory.read(FILE))
+    if keys is None:
+        raise Silence(_DAMAGED, hint=_RESTORE)
+    return keys
+
+
+def _load_as_evidence(path: Path) -> _Keys:
+    try:
+        with path.open("rb") as file:
+            keys = _parse(file.read(_MOST_READ))
+    except OSError as error:
+        raise StoreUnavailable(f"the signing key's file cannot be read: {error.strerror}") from None
+    if keys is None:
+        raise StoreCorrupt(_DAMAGED, hint=_RESTORE)
+    return keys
+
+
+def _parse(data: bytes) -> _Keys | None:
     try:
         body = json.loads(data)
         private = _raw_key(body["active"]["d"])
@@ -147,7 +182,7 @@ def _load(directory: Directory) -> _Keys:
             return _Keys(private, public)
     except (KeyError, TypeError, ValueError, RecursionError):
         pass
-    raise Silence("the signing key's file is damaged", hint=f"restore {FILE} from a backup")
+    return None
 
 
 def _base64url(data: bytes) -> str:

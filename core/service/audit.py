@@ -165,7 +165,8 @@ class AuditTrail:
         statements = list(checkpoints)
         expected: dict[int, str] = {}
         try:
-            statements = [*self._kept(chain)[0], *checkpoints]
+            # One that is kept here and elsewhere is one.
+            statements = list(dict.fromkeys([*self._kept(chain)[0], *checkpoints]))
             for statement in statements:
                 sequence, entry_hash = self._read_statement(chain, statement)
                 if expected.setdefault(sequence, entry_hash) != entry_hash:
@@ -247,7 +248,7 @@ def _fault(entry: AuditEntry, chain: str, head: AuditHead, expected: Mapping[int
         return "the entry does not link to the one before it"
     try:
         changed = entry.computed_hash() != entry.hash
-    except ValueError:  # holds what canonical JSON cannot, so it was never written like this
+    except (ValueError, RecursionError):  # holds what canonical JSON cannot, so it was never written like this
         changed = True
     if changed:
         return "the entry was changed"

@@ -72,6 +72,9 @@ class Cli(click.Group):
         except (_BrokenPipe, BrokenPipeError):
             _discard_stdout()
             return Exit.BROKEN_PIPE
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            return Exit.USAGE
         except click.UsageError as error:
             hint = f"{error.ctx.command_path} --help" if error.ctx else "keystead --help"
             return report(error.format_message(), hint=getattr(error, "hint", None) or hint, code=Exit.USAGE)

@@ -6,20 +6,21 @@ import base64
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from core.errors import InvalidRequest, NotFound, StoreCorrupt
+from core.errors import InvalidRequest, NotFound
 from functions.cli import options
 from functions.cli.exits import Exit
 from functions.cli.output import counted, printable
 
 if TYPE_CHECKING:
+    from core.bootstrap import AuditReader
     from core.service.audit import AuditVerdict
-    from functions.cli.audit_store import AuditStore
 
 SYSTEM = "_system"
 MAX_CHECKPOINTS = 16 * 1024 * 1024
@@ -59,10 +60,10 @@ def verify(ctx: click.Context, tenant: str, checkpoint_files: Sequence[Path], as
     shows only against a checkpoint: those kept in the store are always used, those kept elsewhere hold even if the
     store was rewritten. A chain that must have entries and has none does not hold.
     """
-    from functions.cli.audit_store import opened
+    from core.bootstrap import open_audit
 
     checkpoints = by_chain([line for path in checkpoint_files for line in read_checkpoints(path)])
-    with opened(audited(data)) as store:
+    with closing(open_audit(audited(data))) as store:
         verdicts = verify_chains(store, tenant, checkpoints)
     for verdict in verdicts:
         click.echo(json.dumps(asdict(verdict)) if as_json else printable(_line(verdict)))
@@ -75,23 +76,15 @@ def audited(data: Path | None) -> Path:
 
     Raises:
         InvalidRequest: There is none.
-        StoreCorrupt: There is one, and the store is gone.
         SettingsError, OSError: As `functions.cli.options.existing_data`.
     """
-    from functions.cli.audit_store import KEKS, KEY_FILE, SIGNING, STORE
+    from core.bootstrap import KEKS, SIGNING
 
-    directory = options.existing_data(data, KEKS, SIGNING)
-    for needed in (STORE, f"{SIGNING}/{KEY_FILE}"):
-        if not (directory / needed).exists():
-            raise StoreCorrupt(
-                f"the data directory {directory} has lost {needed}: nothing can be verified",
-                hint="restore it from a backup (a service with KEYSTEAD_STORE=memory keeps no store)",
-            )
-    return directory
+    return options.existing_data(data, KEKS, SIGNING)
 
 
 def verify_chains(
-    store: AuditStore, tenant: str = "", checkpoints: Mapping[str, Sequence[str]] | None = None
+    store: AuditReader, tenant: str = "", checkpoints: Mapping[str, Sequence[str]] | None = None
 ) -> list[AuditVerdict]:
     """Check one chain, or every tenant's and the operator's.
 

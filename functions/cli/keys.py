@@ -11,6 +11,13 @@ import click
 from functions.cli import options
 from functions.cli.output import printable
 
+BOUNDS = {
+    "kms_answers": "if the KMS that holds the key answers, and refuses it",
+    "kms_silent": "if the KMS does not answer at all",
+    "kill_switch": "if the key is blocked in this service (kill switch)",
+}
+"""What each bound of a key's status is the worst case of."""
+
 
 @click.command(epilog="\b\nExample:\n  keystead rotate --tenant acme\n")
 @options.tenant_option
@@ -49,8 +56,9 @@ def status(tenant: str, as_json: bool, url: str | None, token_file: Path | None,
         ("branch key", found.branch_key_id),
         ("version", f"{found.active_sequence} ({found.active_version}) since {found.active_created}"),
         ("readable", f"{found.versions} version" + ("s" if found.versions != 1 else "")),
-        ("next", found.rotation_due),
-        ("not served", ", ".join(f"{k.replace('_', ' ')}: {v:g} s" for k, v in found.bounds.items()) + " at most"),
+        ("rotation due", found.rotation_due),
+        ("withdrawal", "once the key is withdrawn, no data is served after at most"),
+        *(("", f"  {seconds:g} s {BOUNDS.get(bound, f'({bound})')}") for bound, seconds in found.bounds.items()),
         *(("warning", text) for text in found.warnings),
     ]
-    click.echo("\n".join(printable(f"{name:<10}  {text}").rstrip() for name, text in lines if text))
+    click.echo("\n".join(printable(f"{name:<12}  {text}").rstrip() for name, text in lines if text))

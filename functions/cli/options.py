@@ -59,12 +59,24 @@ class Target:
         """The tenant to act for: as named, else the token's own.
 
         Raises:
+            Unauthenticated: The token is none.
             click.UsageError: Neither is there.
         """
         found = self.tenant or claimed_tenant(self.token)
+        if not found and self.token and _claims(self.token) is None:
+            raise Unauthenticated(
+                "the token is malformed", hint="'keystead token' makes one for this machine's service"
+            )
         if not found:
             raise click.UsageError("no tenant: give --tenant, set KEYSTEAD_TENANT, or use a token of a tenant")
         return found
+
+
+def usage_error(message: str, hint: str) -> click.UsageError:
+    """An error in how the command is used, with a hint of its own."""
+    error = click.UsageError(message)
+    error.hint = hint  # type: ignore[attr-defined]
+    return error
 
 
 def service_options(command: F) -> F:
@@ -106,9 +118,14 @@ def target(url: str | None, token_file: Path | None, ca_file: Path | None, tenan
     Raises:
         SettingsError: A variable of the environment cannot be read.
         OSError: The token file cannot be read.
+        click.UsageError: The address has no scheme.
     """
-    from functions.settings import Settings
+    from functions.settings import Settings, is_loopback
 
+    if url and "://" not in url:
+        host = url[1:].partition("]")[0] if url.startswith("[") else url.partition("/")[0].partition(":")[0]
+        scheme = "http" if is_loopback(host) else "https"
+        raise usage_error("--url does not say http or https", f"write {scheme}://{url}")
     settings = Settings.from_env()
     token = settings.token if token_file is None else read_token(token_file)
     return Target(url or settings.base_url, token, tenant or settings.tenant, ca_file)
@@ -131,15 +148,20 @@ def read_token(path: Path) -> str:
 
 def claimed_tenant(token: str) -> str:
     """The ``tenant_id`` that a JWT claims, unproved, or "". The service decides; this only saves an option."""
+    found = (_claims(token) or {}).get("tenant_id")
+    return found if isinstance(found, str) else ""
+
+
+def _claims(token: str) -> dict[str, Any] | None:
+    """What a token claims, unproved, or None if it does not have the form of a JWT."""
     parts = token.split(".")
     if len(parts) != 3:
-        return ""
+        return None
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
     except (ValueError, RecursionError):
-        return ""
-    found = claims.get("tenant_id") if isinstance(claims, dict) else None
-    return found if isinstance(found, str) else ""
+        return None
+    return claims if isinstance(claims, dict) else None
 
 
 def existing_data(data: Path | None, *holds: str) -> Path:

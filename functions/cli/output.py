@@ -15,6 +15,7 @@ from typing import IO, BinaryIO, cast
 import click
 
 from core.errors import InvalidRequest
+from functions.cli.options import usage_error
 
 SPOOL_MEMORY = 8 * 1024 * 1024
 """Bytes of output for a pipe that are kept in memory; more goes to a nameless temporary file."""
@@ -45,9 +46,11 @@ def destination(source: str, output: str | None, *, force: bool, private: bool) 
         private: Whether it is plaintext: a new file is its owner's only, and a terminal may get it if it is text.
 
     Raises:
-        click.UsageError: Stdout is a terminal, and what would come is binary.
+        click.UsageError: Stdout is a terminal, and what would come is binary. Or the output's name is empty.
         KeysteadError, OSError: As `core.client.files.check_files`.
     """
+    if output == "":
+        raise usage_error("the name of the output is empty", "-o FILE, or without -o to stdout")
     if output is None or output == "-":
         if is_terminal() and not private:
             raise binary_refused()
@@ -85,9 +88,9 @@ def is_terminal() -> bool:
 
 def binary_refused() -> click.UsageError:
     """The error for binary output that would go to a terminal."""
-    error = click.UsageError("the output is binary and stdout is a terminal")
-    error.hint = "write it to a file with -o FILE, or into a pipe"  # type: ignore[attr-defined]
-    return error
+    return usage_error(
+        "the output is binary and stdout is a terminal", "write it to a file with -o FILE, or into a pipe"
+    )
 
 
 def is_text(stream: IO[bytes]) -> bool:

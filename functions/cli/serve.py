@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,17 +41,39 @@ def serve(port: int | None, host: str | None, data: Path | None, workers: int | 
     An empty data directory gets a first tenant, demo. Prints the address, a short-lived token and two curl lines that
     work as they are; logs go to stderr, one JSON object per line.
     """
+    from functions.issuers import read_issuers
     from functions.local import server
+    from functions.local.app import build_handler
     from functions.settings import Settings
 
     given = {"port": port, "host": host, "data": data, "workers": workers, "allow_remote": allow_remote or None}
     settings = replace(Settings.from_env(), **{k: v for k, v in given.items() if v is not None}).check()  # type: ignore[arg-type]
+    # What cannot be served is refused before anything is made or printed.
+    read_issuers(settings.issuers)
     # Refuses a port that is taken before anything is printed, and learns a free one's number.
     with server.bind(settings.host, settings.port) as listener:
         settings = replace(settings, port=listener.getsockname()[1])
     settings = replace(settings, url="")
+    make_data_directory(settings)
+    build_handler(settings)[1].close()
     click.echo(banner(settings, first_tenant(settings)))
     server.serve(settings)
+
+
+def make_data_directory(settings: Settings) -> None:
+    """Make the data directory; here, and not by whichever part comes first, so that it is its owner's only.
+
+    Raises:
+        SettingsError: It cannot be made.
+    """
+    from functions.settings import SettingsError
+
+    try:
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"the data directory {settings.data} cannot be made: {error.strerror}", hint="name another: --data"
+        ) from None
 
 
 def first_tenant(settings: Settings) -> str:
@@ -63,18 +88,11 @@ def first_tenant(settings: Settings) -> str:
     from core.bootstrap import build
     from core.domain.tenants import SYSTEM
     from core.service.access import Caller, Permission
-    from functions.settings import SettingsError
 
     if settings.store == "memory":
         return ""
     operator = Caller("keystead serve", "local", None, frozenset({Permission.PLATFORM_OPERATE}))
-    # Here, and not by whichever part comes first, so that it is its owner's only.
-    try:
-        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError(
-            f"the data directory {settings.data} cannot be made: {error.strerror}", hint="name another: --data"
-        ) from None
+    make_data_directory(settings)
     application = build(settings.to_config())
     try:
         found = [record.tenant_id for record in application.keystead.list_tenants(operator, limit=100)]
@@ -117,11 +135,27 @@ def banner(settings: Settings, tenant_id: str) -> str:
         _curl(made, f"{base}/encrypt", *raw, f"@{source}", "-o", f"{source.name}.keystead"),
         _curl(made, f"{base}/decrypt", *raw, f"@{source.name}.keystead", "-o", f"{source.name}.decrypted"),
         "",
-        f"Another token: keystead token --tenant {tenant_id} --data {shlex.quote(str(settings.data.resolve()))}",
+        f"Another token: {program()} token --tenant {tenant_id} --data {shlex.quote(str(settings.data.resolve()))}",
         "Ctrl-C stops the service.",
         "",
     ]
     return "\n".join(lines)
+
+
+def program() -> str:
+    """How this program is started from this directory, for the shell: ``keystead`` where that finds it."""
+    script = Path(sys.argv[0])
+    if script.name == "__main__.py":  # python -m
+        script = Path(sys.executable).with_name("keystead")
+    if script.name != "keystead" or not script.is_file():
+        return "keystead"
+    found = shutil.which("keystead")
+    if found and Path(found).resolve() == script.resolve():
+        return "keystead"
+    absolute = script.absolute()
+    relative = os.path.relpath(absolute)
+    shorter = relative if len(relative) < len(str(absolute)) else str(absolute)
+    return shlex.quote(shorter)
 
 
 def _curl(bearer: str, url: str, *arguments: str) -> str:

@@ -12,6 +12,15 @@ from pathlib import Path
 import httpx
 
 KEYSTEAD = [sys.executable, "-m", "functions.cli"]
+# Whoever started the tests, in the background or with nohup, may have every child of theirs ignore these signals.
+_HEED = """
+import os, signal, sys
+for number in (signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+HEEDING_SIGNALS = [sys.executable, "-c", _HEED, *KEYSTEAD[1:]]
+"""As `KEYSTEAD`, for tests that send it signals."""
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 60.0
 

@@ -4,12 +4,13 @@ import json
 import shutil
 import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from core.bootstrap import STORE, open_audit
 from core.errors import StoreUnavailable
-from functions.cli.audit_store import STORE, opened
 from functions.cli.serve import first_tenant
 from functions.settings import Settings
 from tests.cli.conftest import Run, Service, errors
@@ -153,7 +154,7 @@ def test_verifying_writes_nothing(chains: Service, running: bool) -> None:
 
 
 def test_what_the_service_writes_meanwhile_is_seen(chains: Service, run: Run) -> None:
-    with opened(chains.data) as store:
+    with closing(open_audit(chains.data)) as store:
         assert store.verify("acme").entries == 3
         chains.application.audit.record("acme", "test.entry", "tester", "ok")
         assert store.verify("acme").entries == 4
@@ -161,7 +162,7 @@ def test_what_the_service_writes_meanwhile_is_seen(chains: Service, run: Run) ->
 
 def test_a_store_that_is_written_to_while_it_is_read_as_still(chains: Service) -> None:
     chains.application.close()
-    with opened(chains.data) as store:
+    with closing(open_audit(chains.data)) as store:
         change(chains, "DELETE FROM audit WHERE chain = 'acme' AND sequence = 3")
         with pytest.raises(StoreUnavailable, match="written to"):
             store.verify("acme")
@@ -238,3 +239,21 @@ def test_signing_keys_that_are_none(chains: Service, run: Run, keys: str) -> Non
     Path("kept").write_text("\n".join(statements))
     (chains.data / "signing" / "signing-keys.json").write_text(keys)
     run("audit", "verify", "--data", str(chains.data), "--checkpoint", "kept", code=6)
+
+
+def test_a_checkpoint_given_twice_is_one(chains: Service, run: Run) -> None:
+    Path("kept").write_text("\n".join(chains.application.audit.checkpoints("acme")))
+    (line,) = verify(run, chains, "-t", "acme", "--checkpoint", "kept", "--checkpoint", "kept")
+    assert line == "acme: ok, 3 entries, 1 checkpoint"
+
+
+@pytest.mark.parametrize("depth", range(300, 1000, 100))
+def test_an_entry_nested_so_deeply_that_it_may_only_be_read(chains: Service, run: Run, depth: int) -> None:
+    nested = '{"a":' * depth + "1" + "}" * depth
+    statement = "UPDATE audit SET entry = json_set(entry, '$.details', 0) WHERE chain = 'acme' AND sequence = 2"
+    change(chains, statement)
+    change(
+        chains, f"UPDATE audit SET entry = replace(entry, '\"details\":0', '\"details\":{nested}') WHERE chain = 'acme'"
+    )
+    lines = verify(run, chains, code=6)
+    assert [line.partition(":")[0] for line in lines if "INVALID" in line] == ["acme"]

@@ -53,6 +53,9 @@ def test_status(service: Service, run: Run) -> None:
     text = run("status").stdout
     assert "acme" in text
     assert "(the platform's)" in text
+    assert "rotation due  " in text
+    for seconds, when in ((60, "answers, and refuses"), (900, "does not answer"), (10, "kill switch")):
+        assert any(line.strip().startswith(f"{seconds} s ") and when in line for line in text.splitlines()), text
     found = json.loads(run("status", "--json").stdout)
     assert (found["state"], found["active_sequence"], found["bounds"]["kms_answers"]) == ("platform", 1, 60)
     assert errors(run("status", "-t", "globex", code=3))["error"]
@@ -127,3 +130,32 @@ def test_a_token_is_made_with_the_service_s_key_or_not_at_all(service: Service, 
 )
 def test_a_token_that_claims_no_tenant(token: str) -> None:
     assert claimed_tenant(token) == ""
+
+
+@pytest.mark.parametrize("token", ["garbage", "a.b", "a.b.c", "a.W10.c"])
+def test_a_token_that_is_none_is_not_a_tenant_that_is_missing(
+    service: Service, run: Run, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv("KEYSTEAD_TOKEN", token)
+    assert "malformed" in errors(run("status", code=3))["error"]
+    assert not service.requests
+
+
+@pytest.mark.parametrize(
+    ("url", "better"),
+    [
+        ("127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("localhost", "http://localhost"),
+        ("[::1]:8080", "http://[::1]:8080"),
+        ("keystead.example/api", "https://keystead.example/api"),
+    ],
+)
+def test_an_address_without_a_scheme(service: Service, run: Run, url: str, better: str) -> None:
+    assert errors(run("status", "--url", url, code=2))["hint"] == f"write {better}"
+    assert not service.requests
+
+
+@pytest.mark.parametrize("arguments", [[], ["tenant"], ["audit"]])
+def test_without_a_command_the_help_is_shown(run: Run, arguments: list[str]) -> None:
+    result = run(*arguments, code=2)
+    assert (result.stdout, result.stderr.partition(" ")[0]) == ("", "Usage:")

@@ -14,7 +14,7 @@ from functions.cli.demo import steps
 from functions.cli.demo.service import ServiceProcess
 from functions.cli.demo.stage import Broken, Stage, Step
 from functions.cli.main import cli
-from tests.cli.processes import DEADLINE, KEYSTEAD, environment
+from tests.cli.processes import DEADLINE, HEEDING_SIGNALS, environment
 
 
 def test_a_check_that_does_not_hold_is_told(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_an_interrupted_demo_leaves_nothing(tmp_path: Path) -> None:
     import time
 
     process = subprocess.Popen(
-        [*KEYSTEAD, "demo", "--size", "2000"],
+        [*HEEDING_SIGNALS, "demo", "--size", "2000"],
         env=environment(TMPDIR=str(tmp_path)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -101,6 +101,8 @@ def test_no_token(service: Service, run: Run, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("KEYSTEAD_TOKEN")
     assert "keystead token" in errors(run("encrypt", "-", code=3))["hint"]
     monkeypatch.setenv("KEYSTEAD_TOKEN", "secret-token-without-parts")
+    assert "malformed" in errors(run("encrypt", "-", code=3))["error"]
+    monkeypatch.setenv("KEYSTEAD_TOKEN", service.token(None))
     assert "no tenant" in errors(run("encrypt", "-", code=2))["error"]
     result = run("encrypt", "-", "--tenant", "acme", code=3)
     assert "secret-token" not in result.output
@@ -234,3 +236,21 @@ def test_nobody_answers(service: Service, run: Run) -> None:
     said = errors(run("encrypt", "-", "-o", "out", stdin=b"x", code=5))
     assert "no connection to http://127.0.0.1:8080" in said["error"]
     assert here() == set()
+
+
+@pytest.mark.parametrize("command", ["encrypt", "decrypt"])
+def test_an_output_without_a_name(service: Service, run: Run, command: str) -> None:
+    Path("in").write_bytes(b"x")
+    assert "empty" in errors(run(command, "in", "-o", "", code=2))["error"]
+    assert not service.requests
+
+
+def test_an_output_that_cannot_be_written_is_named(service: Service, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object, **_named: object) -> int:
+        raise PermissionError(13, "Permission denied", ".keystead-0.part")
+
+    Path("in").write_bytes(b"x")
+    monkeypatch.setattr("core.client.publish.os.open", refuse)
+    said = errors(run("encrypt", "in", "-o", "out", code=1))["error"]
+    assert said.endswith("out: Permission denied")
+    assert ".part" not in said

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.processes import DEADLINE, KEYSTEAD, environment, mint, served
+from tests.cli.processes import DEADLINE, HEEDING_SIGNALS, KEYSTEAD, environment, mint, served
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cli-processes")]
 
@@ -107,6 +107,12 @@ def test_a_port_that_is_taken(live: Live, tmp_path: Path) -> None:
     assert done.stdout == b""
 
 
+def test_https_where_http_is_spoken(live: Live) -> None:
+    done = run(live, "status", "--url", live.printed[0].split()[-1].replace("http:", "https:"))
+    assert done.returncode == 5
+    assert b"hint: does it speak http" in done.stderr
+
+
 def test_loopback_only(live: Live, tmp_path: Path) -> None:
     done = run(live, "serve", "--host", "0.0.0.0", "--port", "0", "--data", str(tmp_path / "data"))
     assert (done.returncode, done.stdout) == (2, b"")
@@ -135,7 +141,7 @@ def test_an_interrupted_decrypt_leaves_nothing(
     data = message.read_bytes()
     before = names(tmp_path)
     process = subprocess.Popen(
-        [*KEYSTEAD, "decrypt", "-", "-o", str(tmp_path / "out")],
+        [*HEEDING_SIGNALS, "decrypt", "-", "-o", str(tmp_path / "out")],
         env=live.env,
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -6,7 +6,7 @@ import pytest
 
 from core.bootstrap import build
 from functions.cli import serve
-from functions.cli.serve import banner, first_tenant
+from functions.cli.serve import banner, first_tenant, program
 from functions.identity import Identity
 from functions.local.issuer import LocalIssuer
 from functions.settings import Settings
@@ -125,3 +125,44 @@ def test_what_cannot_be_served(run: Run, tmp_path: Path, arguments: list[str]) -
     assert errors(result)["error"]
     assert result.stdout == ""
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("issuers", ["{", "[{}]", "missing.json", '{"issuer": "x"}'])
+def test_issuers_that_cannot_be_used_are_told_before_anything_is_made(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, issuers: str
+) -> None:
+    monkeypatch.setenv("KEYSTEAD_ISSUERS", issuers)
+    result = run("serve", "--port", "0", "--data", str(tmp_path / "data"), code=2)
+    assert "KEYSTEAD_ISSUERS" in errors(result)["error"]
+    assert result.stdout == ""
+    assert not (tmp_path / "data").exists()
+
+
+def test_without_any_issuer_nothing_is_printed(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEYSTEAD_LOCAL_ISSUER", "0")
+    result = run("serve", "--port", "0", "--data", str(tmp_path / "data"), code=2)
+    assert "issuer" in errors(result)["error"]
+    assert result.stdout == ""
+    assert not list((tmp_path / "data").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("started_as", "path", "shown"),
+    [
+        ("venv/bin/keystead", "/nowhere", "venv/bin/keystead"),
+        ("venv/bin/keystead", "venv/bin", "keystead"),
+        ("a b/keystead", "/nowhere", "'a b/keystead'"),
+        ("gone/keystead", "/nowhere", "keystead"),
+        ("pytest", "/nowhere", "keystead"),
+    ],
+)
+def test_the_program_is_named_as_the_shell_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started_as: str, path: str, shown: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for directory in ("venv/bin", "a b"):
+        Path(directory).mkdir(parents=True)
+        (Path(directory) / "keystead").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / path))
+    monkeypatch.setattr("sys.argv", [str(tmp_path / started_as)])
+    assert program() == shown

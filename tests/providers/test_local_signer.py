@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from base64 import urlsafe_b64decode
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from core.errors import Silence
+from core.errors import Silence, StoreCorrupt, StoreUnavailable
 from core.providers.local_signer import FILE, LocalSigner, thumbprint
 from tests.conformance.racing import outcomes, race
 from tests.conformance.signer import PAYLOAD, SignerContract, header, verified
@@ -161,3 +162,33 @@ def test_repr_hides_the_key(directory: Path) -> None:
     signer = LocalSigner(directory)
     assert json.loads((directory / FILE).read_bytes())["active"]["d"] not in repr(signer)
     assert "private" not in repr(signer._read())
+
+
+def test_read_only_it_tells_the_keys_and_does_nothing_else(directory: Path) -> None:
+    signer = LocalSigner(directory)
+    signer.rotate()
+    path = directory / FILE
+    path.chmod(0o444)  # a copy whose modes were lost is evidence all the same
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    reader = LocalSigner(directory, read_only=True)
+    uses: list[Callable[[], str]] = [lambda: reader.sign({}), reader.rotate]
+    for use in uses:
+        with pytest.raises(StoreUnavailable, match="read only"):
+            use()
+    keys = reader.jwks()
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+    assert [found.name for found in directory.iterdir()] == [FILE]
+    path.chmod(0o600)
+    assert keys == signer.jwks()
+
+
+def test_read_only_it_makes_no_key_and_tells_damage_from_silence(directory: Path) -> None:
+    reader = LocalSigner(directory, read_only=True)
+    with pytest.raises(StoreUnavailable):
+        reader.jwks()
+    assert not directory.exists()
+    LocalSigner(directory)
+    for content in (b"", b"{", b"{}", b"[" * 60_000):
+        (directory / FILE).write_bytes(content)
+        with pytest.raises(StoreCorrupt, match="damaged"):
+            reader.jwks()

@@ -179,7 +179,7 @@ class World:
 
     def change(self, tenant_id: str = "acme", **fields: Any) -> TenantRecord:
         """Rewrite a tenant's record as another process would."""
-        records = self.app.tenants._records
+        records = self.app.records
         found = records.read(tenant_id)
         assert found is not None
         record = replace(found[0], **fields)

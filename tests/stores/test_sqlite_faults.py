@@ -166,7 +166,7 @@ def test_a_database_of_something_else(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE bookmarks (url TEXT)")
     path.chmod(0o600)
-    with pytest.raises(StoreCorrupt, match="not a database of Keystead"):
+    with pytest.raises(StoreCorrupt, match="not a store of Keystead"):
         SqliteDatabase(path)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("bookmarks",)]

@@ -1,4 +1,7 @@
-"""Opens a connection: write-ahead log, full durability, deleted content overwritten, the schema in place."""
+"""Opens a connection: write-ahead log, full durability, deleted content overwritten, the schema in place.
+
+Or one that reads and leaves everything as it is.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from urllib.parse import quote_from_bytes
 
 from core.errors import StoreUnavailable
 from core.stores.sqlite import schema
-from core.stores.sqlite.faults import BUSY, primary_code
+from core.stores.sqlite.faults import BUSY, UNREADABLE, primary_code
 
 _PAUSE = 0.02
 """Seconds between two attempts to set a new connection up."""
@@ -54,6 +57,49 @@ def connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
     except BaseException:
         connection.close()
         raise
+    return connection
+
+
+def connect_to_read(path: Path, busy_timeout: float, *, still: bool) -> sqlite3.Connection:
+    """Open the database without making, mending or writing anything, on any disk.
+
+    Args:
+        path: Absolute path of the file.
+        busy_timeout: Seconds to wait for a lock that another connection holds.
+        still: Whether it is read as a file that nobody writes to, without locks. Else its index is read and its locks
+            are taken, and both stay as they are.
+
+    Returns:
+        As `connect`, but it cannot write.
+
+    Raises:
+        StoreUnavailable: It cannot be read without writing, or another version of Keystead made it.
+        StoreCorrupt: Not Keystead's database, or none at all.
+        sqlite3.Error: SQLite refuses.
+    """
+    mode = "immutable=1" if still else "readonly_shm=1"
+    try:
+        connection = sqlite3.connect(
+            f"file:{quote_from_bytes(os.fsencode(path))}?mode=ro&{mode}",
+            uri=True,
+            timeout=busy_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            for pragma in ("query_only = ON", "trusted_schema = OFF"):
+                connection.execute(f"PRAGMA {pragma}").fetchall()
+            schema.check(connection)
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.OperationalError as error:
+        if primary_code(error) not in UNREADABLE:
+            raise
+        raise StoreUnavailable(
+            f"the embedded database cannot be read as it stands ({error.sqlite_errorname})",
+            hint="a store with a log (-wal) beside it needs its index (-shm), too: start the service on it once",
+        ) from error
     return connection
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.errors import StoreUnavailable
 from core.stores.sqlite import files
-from core.stores.sqlite.connection import connect
+from core.stores.sqlite.connection import connect, connect_to_read
 from core.stores.sqlite.faults import mapped_faults
 from core.stores.sqlite.handles import Handles
 
@@ -21,21 +21,36 @@ class SqliteDatabase:
     Args:
         path: The file; made, with its directory, where it is missing.
         busy_timeout: Seconds to wait for a lock that another connection holds.
+        read_only: Make, mend and write nothing, on any disk, whoever owns the file: for auditors. A store that nobody
+            has open is read without locks, as a file that stands still; if it does not, reading fails.
 
     Raises:
         StoreUnavailable: The file cannot be used: its permissions, its owner, a newer schema, a fault of the system.
         StoreCorrupt: The file is damaged, or not Keystead's.
     """
 
-    def __init__(self, path: Path, *, busy_timeout: float = 5.0) -> None:
+    def __init__(self, path: Path, *, busy_timeout: float = 5.0, read_only: bool = False) -> None:
         self._path = path.absolute()
         self._closed = False
-        self._handles = Handles(partial(connect, self._path, busy_timeout))
+        self._read_only = read_only
+        self._still: tuple[object, ...] | None = None
+        open_one = partial(connect, self._path, busy_timeout)
         with mapped_faults():
-            files.prepare(self._path)
+            if read_only:
+                # SQLite would make a log and its index anew where there are none.
+                if not files.has_log(self._path):
+                    self._still = files.state(self._path)
+                open_one = partial(connect_to_read, self._path, busy_timeout, still=self._still is not None)
+            else:
+                files.prepare(self._path)
             self._identity = files.identity(self._path)
-        with self.reading():
-            pass
+        self._handles = Handles(open_one)
+        try:
+            with self.reading():
+                pass
+        except BaseException:
+            self.close()
+            raise
 
     def __repr__(self) -> str:
         return f"SqliteDatabase({str(self._path)!r})"
@@ -50,7 +65,10 @@ class SqliteDatabase:
         handle = self._handles.own()
         with handle.lock, mapped_faults():
             self._check_usable()
-            yield handle.connection()
+            try:
+                yield handle.connection()
+            finally:
+                self._check_still()
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -60,7 +78,10 @@ class SqliteDatabase:
 
         Raises:
             StoreUnavailable, StoreCorrupt: In place of whatever `sqlite3` raises inside.
+            StoreUnavailable: The database is read only.
         """
+        if self._read_only:
+            raise StoreUnavailable("the embedded database was opened to be read only")
         with self.reading() as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -84,6 +105,11 @@ class SqliteDatabase:
                 "the embedded database's file was replaced while it was open",
                 hint="restart the service; put a backup in place only while it is stopped",
             )
+
+    def _check_still(self) -> None:
+        # Whatever was found, or found damaged, does not count if the file was written to meanwhile.
+        if self._still is not None and files.state(self._path) != self._still:
+            raise StoreUnavailable("the store was written to while it was read", hint="run the command again")
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
         with suppress(sqlite3.Error):

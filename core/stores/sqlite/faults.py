@@ -25,6 +25,9 @@ CORRUPT = frozenset(
 
 BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
+UNREADABLE = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR})
+"""Where nothing may be written, what a missing file, a missing index or a log to be recovered gives."""
+
 
 def primary_code(error: sqlite3.Error) -> int | None:
     """SQLite's primary result code, or None where Python's own module raised the error."""

@@ -39,6 +39,29 @@ def identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
+def has_log(path: Path) -> bool:
+    """Whether a write-ahead log stands beside the file that may hold something, or somebody has the file open.
+
+    Raises:
+        OSError: It cannot be looked at.
+    """
+    log, index = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))
+    try:
+        return log.stat().st_size > 0 or index.exists()
+    except FileNotFoundError:
+        return False
+
+
+def state(path: Path) -> tuple[object, ...]:
+    """Differs from the one before if the file was written to meanwhile, or replaced.
+
+    Raises:
+        OSError: There is no such file, or it cannot be looked at.
+    """
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, has_log(path)
+
+
 def _create(path: Path) -> None:
     # Closing any descriptor of a file drops all POSIX locks the process has on it, SQLite's included
     # (https://www.sqlite.org/howtocorrupt.html, 2.2): so the descriptor is closed before the file gets its name.

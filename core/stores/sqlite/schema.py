@@ -68,21 +68,47 @@ def prepare(connection: sqlite3.Connection) -> None:
         raise
 
 
-def _version(connection: sqlite3.Connection) -> int:
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not tables:
-        return 0
-    if "schema_version" not in tables:
-        raise StoreCorrupt(
-            "the embedded database's file is not a database of Keystead", hint="name another data directory"
+def check(connection: sqlite3.Connection) -> None:
+    """Refuse a database that does not have exactly this version's schema; for those who may not bring it there.
+
+    Args:
+        connection: To read with.
+
+    Raises:
+        StoreUnavailable: Another version of Keystead made the database.
+        StoreCorrupt: It is empty, or not one of Keystead's.
+        sqlite3.Error: SQLite refuses.
+    """
+    version = _stated(connection)
+    if not version:
+        raise StoreCorrupt("the embedded database is empty", hint="restore it from a backup")
+    if version != VERSION:
+        raise StoreUnavailable(
+            f"another version of Keystead made the embedded database (schema {version}; this one knows {VERSION})",
+            hint="read it with that version",
         )
-    rows = connection.execute("SELECT version FROM schema_version").fetchall()
-    if len(rows) != 1 or not isinstance(rows[0][0], int) or rows[0][0] < 1:
-        raise StoreCorrupt("the embedded database does not tell its schema version")
-    version = rows[0][0]
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version = _stated(connection)
     if version > VERSION:
         raise StoreUnavailable(
             f"a newer version of Keystead made the embedded database (schema {version}; this one knows {VERSION})",
             hint="start that version, or restore a backup that this version made",
         )
+    return version
+
+
+def _stated(connection: sqlite3.Connection) -> int:
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables:
+        return 0
+    if "schema_version" not in tables:
+        raise StoreCorrupt(
+            "the embedded database's file is not a store of Keystead", hint="name another data directory"
+        )
+    rows = connection.execute("SELECT version FROM schema_version").fetchall()
+    if len(rows) != 1 or not isinstance(rows[0][0], int) or rows[0][0] < 1:
+        raise StoreCorrupt("the embedded database does not tell its schema version")
+    version: int = rows[0][0]
     return version

@@ -58,6 +58,14 @@ class SqliteTenantStore:
             ).fetchall()
         return [document(tenant_id, RECORD, revision, text) for tenant_id, revision, text in rows]
 
+    def tenant_ids(self) -> Sequence[str]:
+        """The ids of all tenants in order, deleted ones included, whatever their records hold."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT tenant_id FROM tenants WHERE name = 'tenant' AND tenant_id <> ? ORDER BY tenant_id", (SYSTEM,)
+            ).fetchall()
+        return [str(tenant_id) for (tenant_id,) in rows]
+
 
 def _get(connection: sqlite3.Connection, tenant_id: str, name: str) -> Document | None:
     row = connection.execute(

@@ -7,8 +7,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from core.bootstrap import STORE, open_audit
 from functions.cli.audit import SYSTEM, verify_chains
-from functions.cli.audit_store import STORE, opened
 from functions.cli.demo.stage import Stage
 from functions.cli.output import counted
 
@@ -17,7 +17,7 @@ ACTOR, VICTIM = "acme", "globex"
 
 def audit_holds(stage: Stage) -> str:
     """Every chain holds, and the refusals stand where they belong."""
-    with opened(stage.data) as store:
+    with closing(open_audit(stage.data)) as store:
         verdicts = verify_chains(store)
     with stage.application() as application:
         refused = {
@@ -62,7 +62,7 @@ def old_backup_is_found(stage: Stage) -> str:
     """A store rolled back is whole in itself; a checkpoint kept elsewhere gives it away."""
     with stage.application() as application:
         checkpoint = application.audit.checkpoint(ACTOR) or ""
-    with opened(stage.directory / "old-backup") as store:
+    with closing(open_audit(stage.directory / "old-backup")) as store:
         alone = store.verify(ACTOR)
         against = store.verify(ACTOR, [checkpoint])
     stage.check(alone.ok, "the old backup is whole in itself")
@@ -72,7 +72,7 @@ def old_backup_is_found(stage: Stage) -> str:
 
 
 def _problem(stage: Stage, copy: Path) -> str:
-    with opened(copy) as store:
+    with closing(open_audit(copy)) as store:
         verdict = store.verify(ACTOR)
     stage.check(not verdict.ok, f"the tampering in {copy.name} is found")
     return verdict.problem

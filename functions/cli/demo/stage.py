@@ -10,16 +10,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
+from core.bootstrap import STORE, Application, Config, build
 from core.client.client import KeysteadClient
 from core.errors import KeysteadError
 from functions.cli import token
-from functions.cli.audit_store import STORE
 from functions.cli.demo.service import ServiceProcess
-
-if TYPE_CHECKING:
-    from core.bootstrap import Application
 
 
 class Broken(Exception):
@@ -101,8 +97,6 @@ class Stage:
     @contextmanager
     def application(self) -> Iterator[Application]:
         """The service composed in this process, over the same data directory."""
-        from core.bootstrap import Config, build
-
         built = build(Config(data_dir=self.data))
         try:
             yield built
