@@ -1,0 +1,20 @@
+"""The composition root: the only package that knows every leaf."""
+
+from core.bootstrap.assembly import assemble, build
+from core.bootstrap.auditing import AuditReader, open_audit
+from core.bootstrap.local import KEKS, SIGNING, STORE, local_leaves
+from core.bootstrap.parts import Application, Config, Leaves
+
+__all__ = [
+    "KEKS",
+    "SIGNING",
+    "STORE",
+    "Application",
+    "AuditReader",
+    "Config",
+    "Leaves",
+    "assemble",
+    "build",
+    "local_leaves",
+    "open_audit",
+]

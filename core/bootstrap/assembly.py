@@ -1,0 +1,96 @@
+"""Puts the service together over its leaves."""
+
+from __future__ import annotations
+
+from core.bootstrap.local import local_leaves
+from core.bootstrap.parts import Application, Config, Leaves
+from core.domain.tenants import SYSTEM
+from core.errors import InvalidRequest
+from core.service.access import AccessGate
+from core.service.alarms import Alarms
+from core.service.audit import AuditTrail
+from core.service.branch_key_writer import BranchKeyWriter
+from core.service.branch_keys import BranchKeys
+from core.service.encryption import EncryptionService
+from core.service.handed_out_keys import HandedOutKeys
+from core.service.keystead import Keystead, Parts
+from core.service.providers import Providers
+from core.service.refusals import Refusals
+from core.service.rotation import RotationService
+from core.service.row_macs import RowMacs
+from core.service.state_gate import StateGate
+from core.service.status import StatusService
+from core.service.tenant_records import TenantRecords
+from core.service.tenants import Tenants
+from core.service.timekeeper import Timekeeper
+
+
+def build(config: Config) -> Application:
+    """Put the embedded default together, creating its keys on first use. Safe for several processes at once.
+
+    Raises:
+        InvalidRequest: The configuration is contradictory.
+        KeysteadError: The data directory cannot be used; the message says why.
+    """
+    return assemble(config, local_leaves(config))
+
+
+def assemble(config: Config, leaves: Leaves) -> Application:
+    """Put the service together over given leaves.
+
+    Raises:
+        InvalidRequest: The configuration is out of range.
+    """
+    config.policy.check()
+    if not 0 < config.state_age <= config.store_silence:
+        raise InvalidRequest("state_age must be above 0 and not above store_silence")
+    timekeeper = Timekeeper(leaves.clock, lambda reason: _distrust_clock(reason, gate, alarms))
+    alarms = Alarms(leaves.events, timekeeper.now)
+    providers = Providers(leaves.providers, leaves.platform_kek)
+    macs = RowMacs(leaves.tenant_store, providers, config.table_name)
+    records = TenantRecords(leaves.tenant_store, macs, alarms)
+    gate = StateGate(
+        records,
+        timekeeper,
+        state_age=config.state_age,
+        store_silence=config.store_silence,
+        limit=config.max_tenants,
+    )
+    writer = BranchKeyWriter(leaves.key_store, providers, macs, timekeeper.now, config.table_name)
+    tenants = Tenants(records, writer, providers, timekeeper, config.policy)
+    branch_keys = BranchKeys(
+        store=leaves.key_store,
+        writer=writer,
+        providers=providers,
+        macs=macs,
+        gate=gate,
+        timekeeper=timekeeper,
+        alarms=alarms,
+        raise_floor=tenants.raise_floor,
+        table_name=config.table_name,
+        limit=config.max_branch_keys,
+    )
+    encryption = EncryptionService(gate, branch_keys, timekeeper, limits=config.cache, frame_length=config.frame_length)
+    rotation = RotationService(gate, branch_keys, writer, tenants)
+    audit = AuditTrail(leaves.audit_log, leaves.tenant_store, leaves.signer, timekeeper.now)
+    refusals = Refusals(audit, timekeeper.now)
+    parts = Parts(
+        gate=AccessGate(audit, refusals, alarms),
+        tenants=tenants,
+        encryption=encryption,
+        handed_out=HandedOutKeys(gate, branch_keys, timekeeper),
+        rotation=rotation,
+        status=StatusService(tenants, rotation, leaves.key_store, providers, timekeeper, state_age=config.state_age),
+        audit=audit,
+        signer=leaves.signer,
+        tenant_store=leaves.tenant_store,
+        audit_log=leaves.audit_log,
+    )
+    return Application(
+        config, leaves, Keystead(parts), encryption, branch_keys, records, tenants, rotation, audit, gate, refusals
+    )
+
+
+def _distrust_clock(reason: str, gate: StateGate, alarms: Alarms) -> None:
+    gate.purge_all()
+    alarms(reason, SYSTEM, "clock", action="every cached key was purged")

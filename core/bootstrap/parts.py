@@ -1,0 +1,101 @@
+"""How a deployment is configured, what it stands on, and what is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from core.domain.kek import Kek, ProviderName
+from core.domain.message import DEFAULT_FRAME_LENGTH
+from core.domain.tenants import KeyPolicy
+from core.ports import AuditLog, Clock, Events, KeyProvider, KeyStore, Signer, TenantStore
+from core.service.audit import AuditTrail
+from core.service.branch_keys import BranchKeys
+from core.service.encryption import CacheLimits, EncryptionService
+from core.service.keystead import Keystead
+from core.service.refusals import Refusals
+from core.service.rotation import RotationService
+from core.service.state_gate import StateGate
+from core.service.tenant_records import TenantRecords
+from core.service.tenants import Tenants
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """How a deployment is put together. Seconds unless named.
+
+    Attributes:
+        data_dir: Where the embedded default keeps its keys and store; needed for ``sqlite``.
+        store: ``sqlite`` or ``memory``; the latter forgets everything when the process ends.
+        table_name: Logical name of the branch key store. Part of every wrap: chosen once, never changed.
+        state_age: How long a tenant's state counts without another look.
+        store_silence: How long the last state counts if the store does not answer.
+        policy: Knobs a new tenant starts with.
+        frame_length: Bytes of plaintext per frame of new messages.
+        cache: Limits of the data key caches.
+        max_tenants: Most tenants whose state is kept in memory.
+        max_branch_keys: Most unwrapped branch keys kept in memory.
+    """
+
+    data_dir: Path | None = None
+    store: Literal["sqlite", "memory"] = "sqlite"
+    table_name: str = "keystead-branch-keys"
+    state_age: float = 10
+    store_silence: float = 30
+    policy: KeyPolicy = field(default_factory=KeyPolicy)
+    frame_length: int = DEFAULT_FRAME_LENGTH
+    cache: CacheLimits = field(default_factory=CacheLimits)
+    max_tenants: int = 10_000
+    max_branch_keys: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Leaves:
+    """The leaves a deployment stands on.
+
+    Attributes:
+        clock: Reads the clocks.
+        key_store: Holds branch key rows.
+        tenant_store: Holds tenants' documents.
+        audit_log: Holds audit chains.
+        signer: Signs statements.
+        events: Takes events.
+        providers: Key providers by name.
+        platform_kek: The platform's own KEK.
+        closers: Called in order when the application closes.
+    """
+
+    clock: Clock
+    key_store: KeyStore
+    tenant_store: TenantStore
+    audit_log: AuditLog
+    signer: Signer
+    events: Events
+    providers: Mapping[ProviderName, KeyProvider]
+    platform_kek: Kek
+    closers: tuple[Callable[[], None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """Everything that was put together; hosts use `keystead`, tools the rest."""
+
+    config: Config
+    leaves: Leaves
+    keystead: Keystead
+    encryption: EncryptionService
+    branch_keys: BranchKeys
+    records: TenantRecords
+    tenants: Tenants
+    rotation: RotationService
+    audit: AuditTrail
+    gate: StateGate
+    refusals: Refusals
+
+    def close(self) -> None:
+        """Write out what is pending and let go of the leaves."""
+        self.refusals.flush()
+        for close in self.leaves.closers:
+            close()
