@@ -107,8 +107,8 @@ def check(data_dir: Path) -> Liveness:
     """
     config = Config(data_dir=data_dir)
     leaves = local_leaves(config)
-    clock, provider = CountedClock(leaves.clock), CountedProvider(leaves.providers["local"])
-    app = assemble(config, replace(leaves, clock=clock, events=Unheard(), providers={"local": provider}))
+    clock, provider = CountedClock(leaves.clock), CountedProvider(leaves.platform)
+    app = assemble(config, replace(leaves, clock=clock, events=Unheard(), platform=provider))
     try:
         app.tenants.create(TENANT)
         found = _count(app, clock, provider)

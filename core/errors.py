@@ -20,6 +20,7 @@
     |   +-- KeySuspended             424 key_suspended
     |   +-- KeyNetworkBlocked        424 key_network_blocked
     |   +-- KeyWriteBlocked          424 key_write_blocked
+    +-- KeyCheckFailed               422 key_check_failed; the key a tenant named cannot be put to use; remedy: tenant
     +-- Unavailable                  try again later; remedy: operator
     |   +-- KeyUnreachable           503 key_unreachable
     |   +-- VendorFault              503 vendor_fault
@@ -30,6 +31,7 @@
     +-- ProviderSignal               what a key provider reports; the service turns it into one of the above
         +-- Denial                   the KMS answered no
         +-- Silence                  the KMS did not answer
+        |   +-- OwnFault             it was not asked about the key: our own credentials or account are in trouble
         +-- WrapMismatch             wrapped bytes, KEK and context do not belong together
 
 Errors carry facts, never secrets: no key, token or plaintext may enter a message. Source: DESIGN 6.
@@ -37,6 +39,7 @@ Errors carry facts, never secrets: no key, token or plaintext may enter a messag
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 Remedy = Literal["caller", "tenant", "operator"]
@@ -191,6 +194,23 @@ class KeyWriteBlocked(KeyWithheld):
     title = "Key blocked for writing"
 
 
+class KeyCheckFailed(KeysteadError):
+    """The key a tenant named did not pass its examination; nothing was changed.
+
+    Args:
+        detail: As in the base class.
+        checks: The examination's checks in their JSON form.
+    """
+
+    code = "key_check_failed"
+    title = "Key check failed"
+    remedy = "tenant"
+
+    def __init__(self, detail: str, *, hint: str | None = None, checks: tuple[Mapping[str, str], ...] = ()) -> None:
+        super().__init__(detail, hint=hint)
+        self.checks = checks
+
+
 class Unavailable(KeysteadError):
     """Something this service needs does not answer."""
 
@@ -275,6 +295,21 @@ class Silence(ProviderSignal):
 
     code = "silence"
     retryable = True
+
+
+class OwnFault(Silence):
+    """Our own credentials, account or quota are in trouble, so nothing was learned about the tenant's key.
+
+    Args:
+        detail: As in the base class.
+        kms_code: The cloud's own error code, or "".
+    """
+
+    code = "own_fault"
+
+    def __init__(self, detail: str, *, kms_code: str = "") -> None:
+        super().__init__(detail)
+        self.kms_code = kms_code
 
 
 class WrapMismatch(ProviderSignal):

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from core.domain.audit import AuditEntry, AuditHead
 from core.domain.branch_keys import StoredRow
-from core.domain.kek import Kek, KekDescription, UnwrappedKey, WrappedKey
+from core.domain.checks import Report
+from core.domain.kek import Kek, KekDescription, KeyAccess, UnwrappedKey, WrappedKey
 
 
 class Clock(Protocol):
@@ -45,7 +46,7 @@ class KeyProvider(Protocol):
 
         Raises:
             Denial: The KMS answered no.
-            Silence: The KMS did not answer.
+            Silence: The KMS did not answer (`OwnFault`: and the trouble is ours).
         """
         ...
 
@@ -65,6 +66,56 @@ class KeyProvider(Protocol):
         Raises:
             Denial: There is no such KEK, or we may not ask.
             Silence: The KMS did not answer.
+        """
+        ...
+
+
+class KeyConnector(Protocol):
+    """Reaches the KEKs that tenants hold in one cloud, each through the tenant's own access and no other's."""
+
+    def connect(self, access: KeyAccess) -> KeyProvider:
+        """A provider for one tenant's KEK. Does no I/O.
+
+        Args:
+            access: Whose key, and how it is reached.
+
+        Returns:
+            A provider that serves this KEK only: any other gives InternalError before anything is sent.
+
+        Raises:
+            InvalidRequest: The access does not name a key of this cloud.
+        """
+        ...
+
+    def examine(self, access: KeyAccess, context: Mapping[str, str]) -> Report:
+        """Find out whether a key can be put to use, by using it; changes nothing.
+
+        Args:
+            access: Whose key, and how it is reached.
+            context: What a row of this tenant would be wrapped under; contains ``tenant_id``.
+
+        Returns:
+            Every check of this cloud by name, in the same order whatever was found; denials and silences are
+            observations, never exceptions.
+
+        Raises:
+            InvalidRequest: The access does not name a key of this cloud.
+        """
+        ...
+
+    def setup_kit(self, tenant_id: str, external_id: str) -> Mapping[str, Any]:
+        """What a tenant does in its own cloud to let this service use a key: policies and commands, filled in.
+
+        Args:
+            tenant_id: The tenant that the policies are bound to.
+            external_id: As in `KeyAccess`.
+
+        Returns:
+            ``identity`` (whom the policies name), ``documents`` (name -> JSON document) and ``steps`` (each ``title``,
+            ``text``, ``commands``).
+
+        Raises:
+            Silence: Our own identity cannot be told now.
         """
         ...
 

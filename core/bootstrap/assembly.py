@@ -46,7 +46,7 @@ def assemble(config: Config, leaves: Leaves) -> Application:
         raise InvalidRequest("state_age must be above 0 and not above store_silence")
     timekeeper = Timekeeper(leaves.clock, lambda reason: _distrust_clock(reason, gate, alarms))
     alarms = Alarms(leaves.events, timekeeper.now)
-    providers = Providers(leaves.providers, leaves.platform_kek)
+    providers = Providers(leaves.platform, leaves.platform_kek, leaves.connectors)
     macs = RowMacs(leaves.tenant_store, providers, config.table_name)
     records = TenantRecords(leaves.tenant_store, macs, alarms)
     gate = StateGate(

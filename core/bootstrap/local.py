@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from core.bootstrap.parts import Config, Leaves
-from core.domain.kek import Kek, ProviderName
+from core.domain.kek import Kek
 from core.domain.tenants import SYSTEM
 from core.errors import InvalidRequest, Silence, StoreCorrupt, StoreUnavailable
-from core.ports import KeyProvider
 from core.service.row_macs import DOCUMENT as ROW_MAC_KEY
 
 PLATFORM_KEK = "platform"
@@ -37,13 +36,13 @@ def local_leaves(config: Config) -> Leaves:
     kek_dir = config.data_dir / KEKS
     signer = LocalSigner(config.data_dir / SIGNING)
     events = EventLog(clock)
-    providers: dict[ProviderName, KeyProvider] = {"local": LocalKeyProvider(kek_dir)}
+    platform = LocalKeyProvider(kek_dir)
     if config.store == "memory":
         from core.stores.memory import MemoryAuditLog, MemoryKeyStore, MemoryTenantStore
 
         platform_kek = LocalKms(kek_dir).ensure(PLATFORM_KEK)
         return Leaves(
-            clock, MemoryKeyStore(), MemoryTenantStore(), MemoryAuditLog(), signer, events, providers, platform_kek
+            clock, MemoryKeyStore(), MemoryTenantStore(), MemoryAuditLog(), signer, events, platform, platform_kek
         )
     from core.stores.sqlite import SqliteAuditLog, SqliteDatabase, SqliteKeyStore, SqliteTenantStore
 
@@ -72,7 +71,7 @@ def local_leaves(config: Config) -> Leaves:
         SqliteAuditLog(database),
         signer,
         events,
-        providers,
+        platform,
         platform_kek,
         closers=(database.close,),
     )

@@ -10,7 +10,7 @@ from typing import Literal
 from core.domain.kek import Kek, ProviderName
 from core.domain.message import DEFAULT_FRAME_LENGTH
 from core.domain.tenants import KeyPolicy
-from core.ports import AuditLog, Clock, Events, KeyProvider, KeyStore, Signer, TenantStore
+from core.ports import AuditLog, Clock, Events, KeyConnector, KeyProvider, KeyStore, Signer, TenantStore
 from core.service.audit import AuditTrail
 from core.service.branch_keys import BranchKeys
 from core.service.encryption import CacheLimits, EncryptionService
@@ -62,8 +62,9 @@ class Leaves:
         audit_log: Holds audit chains.
         signer: Signs statements.
         events: Takes events.
-        providers: Key providers by name.
-        platform_kek: The platform's own KEK.
+        platform: Reaches the platform's own KEK.
+        platform_kek: That KEK.
+        connectors: Reach tenants' KEKs, by the provider's name.
         closers: Called in order when the application closes.
     """
 
@@ -73,8 +74,9 @@ class Leaves:
     audit_log: AuditLog
     signer: Signer
     events: Events
-    providers: Mapping[ProviderName, KeyProvider]
+    platform: KeyProvider
     platform_kek: Kek
+    connectors: Mapping[ProviderName, KeyConnector] = field(default_factory=dict)
     closers: tuple[Callable[[], None], ...] = ()
 
 

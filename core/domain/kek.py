@@ -41,6 +41,27 @@ class Kek:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyAccess:
+    """How this service reaches one tenant's KEK. Whatever a provider caches for it is keyed by tenant and revision.
+
+    Attributes:
+        tenant_id: The tenant.
+        revision: The tenant's configuration revision.
+        kek: The KEK, and no other.
+        role_arn: AWS: the role to assume; "" where the key's own policy names this service.
+        external_id: AWS: what AssumeRole presents; made by this service, one per tenant, never reused.
+        lease: Seconds for which a session may be used again.
+    """
+
+    tenant_id: str
+    revision: int
+    kek: Kek
+    role_arn: str = ""
+    external_id: str = ""
+    lease: float = 0
+
+
+@dataclass(frozen=True, slots=True)
 class WrappedKey:
     """A key wrapped by a KEK.
 

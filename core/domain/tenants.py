@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from core.domain.bindings import UNBOUND, Binding, LostKek
+from core.domain.kek import Kek, KeyAccess
+from core.domain.key_target import KeyTarget
 from core.domain.states import State, check_transition
 from core.errors import Conflict, InvalidRequest, StoreCorrupt
 
@@ -18,6 +21,7 @@ MAC_FIELD = "mac"
 SYSTEM = "_system"
 """Partition of the service's own documents; no tenant id can equal it."""
 MAX_DISPLAY_NAME = 200
+DEFAULT_OFFERING = "default"
 
 
 def check_tenant_id(text: str) -> str:
@@ -75,6 +79,17 @@ class TenantRecord:
         sequence_floor: Lowest sequence an ACTIVE row may have; 0 until the branch key was first written.
         policy: The tenant's knobs.
         deleted: Tombstone: the id is spent.
+        offering: What the tenant has bought; the operator's table says which clouds that covers.
+        unbound_policy_accepted: The operator's word that a key policy not bound to the tenant may pass.
+        external_id: What AssumeRole presents for this tenant; random, immutable, never reused. "" until first needed.
+        binding: What is known of ``kek``.
+        moving_binding: What is known of ``moving_from``.
+        reversible: Whether going back to the platform's key is possible; fixed at enablement.
+        exclusive_from: UTC: when the last backup that holds a row under the former KEK has expired; "" if none does.
+        probe_digest: SHA-256 of the probe envelope under ``kek``, hex; "" for the platform's.
+        pending: What is to come into force at its activation date, or None.
+        former_branch_keys: Branch keys begun anew because their KEK was gone; they still decrypt.
+        lost_keks: KEKs that rows of former branch keys still wait under.
     """
 
     tenant_id: str
@@ -90,11 +105,58 @@ class TenantRecord:
     sequence_floor: int = 0
     policy: KeyPolicy = KeyPolicy()
     deleted: bool = False
+    offering: str = DEFAULT_OFFERING
+    unbound_policy_accepted: bool = False
+    external_id: str = ""
+    binding: Binding = UNBOUND
+    moving_binding: Binding = UNBOUND
+    reversible: bool = False
+    exclusive_from: str = ""
+    probe_digest: str = ""
+    pending: KeyTarget | None = None
+    former_branch_keys: tuple[str, ...] = ()
+    lost_keks: tuple[LostKek, ...] = ()
 
     @property
     def keks(self) -> frozenset[str]:
         """Locators of the KEKs whose rows may be opened."""
         return frozenset({self.kek} if self.moving_from is None else {self.kek, self.moving_from})
+
+    @property
+    def branch_keys(self) -> tuple[str, ...]:
+        """Ids of every branch key whose messages may be decrypted, the primary first."""
+        return (self.branch_key_id, *self.former_branch_keys)
+
+    @property
+    def outage_grace(self) -> float:
+        """Seconds a cached key serves on if renewal meets silence, with what is known of the KEK."""
+        return 0 if self.binding.custom_key_store else self.policy.outage_grace
+
+    def bindings(self, branch_key_id: str) -> Mapping[str, Binding]:
+        """The KEKs that rows of a branch key may lie under, by locator."""
+        found = {self.kek: self.binding}
+        if self.moving_from is not None:
+            found[self.moving_from] = self.moving_binding
+        if branch_key_id != self.branch_key_id:
+            found = {lost.locator: lost.binding for lost in self.lost_keks} | found
+        return found
+
+    def access(self, kek: Kek) -> KeyAccess:
+        """How this tenant's KEK is reached.
+
+        Raises:
+            StoreCorrupt: It is not one of the tenant's.
+        """
+        known = {lost.locator: lost.binding for lost in self.lost_keks} | {**self.bindings(self.branch_key_id)}
+        if kek.locator not in known:
+            raise StoreCorrupt("a key was asked for that is not one of the tenant's")
+        return self.access_as(kek, known[kek.locator].role_arn)
+
+    def access_as(self, kek: Kek, role_arn: str) -> KeyAccess:
+        """How a KEK that need not be the tenant's yet would be reached."""
+        return KeyAccess(
+            self.tenant_id, self.configuration_revision, kek, role_arn, self.external_id, self.policy.lease
+        )
 
     def with_floor(self, sequence: int) -> TenantRecord:
         """The same record with the floor raised to a sequence that was seen."""
@@ -120,6 +182,17 @@ class TenantRecord:
                 "rotation_days": self.policy.rotation_days,
             },
             "deleted": self.deleted,
+            "offering": self.offering,
+            "unbound_policy_accepted": self.unbound_policy_accepted,
+            "external_id": self.external_id,
+            "binding": self.binding.to_body(),
+            "moving_binding": self.moving_binding.to_body(),
+            "reversible": self.reversible,
+            "exclusive_from": self.exclusive_from,
+            "probe_digest": self.probe_digest,
+            "pending": None if self.pending is None else self.pending.to_body(),
+            "former_branch_keys": list(self.former_branch_keys),
+            "lost_keks": [lost.to_body() for lost in self.lost_keks],
         }
 
     @classmethod
@@ -135,6 +208,7 @@ class TenantRecord:
                     **{name: value for name, value in body.items() if name != MAC_FIELD},
                     "state": State(body["state"]),
                     "policy": KeyPolicy(**body["policy"]),
+                    **_nested(body),
                 },
             )
             record._check_types()
@@ -146,15 +220,36 @@ class TenantRecord:
     def _check_types(self) -> None:
         # A JSON document can hold anything; what is compared and counted later must be what it is declared to be.
         policy, moving_from = self.policy, "" if self.moving_from is None else self.moving_from
-        texts = (self.tenant_id, self.branch_key_id, self.kek, self.since, self.created, self.display_name, self.cause)
+        texts = (
+            *(self.tenant_id, self.branch_key_id, self.kek, self.since, self.created, self.display_name, self.cause),
+            *(self.offering, self.external_id, self.exclusive_from, self.probe_digest, *self.former_branch_keys),
+        )
         counts = (self.configuration_revision, self.sequence_floor, policy.rotation_days)
         if not (
             all(type(value) is str for value in (*texts, moving_from))
             and all(type(value) is int and value >= 0 for value in counts)
             and all(type(value) in (int, float) for value in (policy.lease, policy.outage_grace))
-            and type(self.deleted) is bool
+            and all(type(value) is bool for value in (self.deleted, self.reversible, self.unbound_policy_accepted))
         ):
             raise TypeError("a field has another type")
+
+
+def _nested(body: Mapping[str, Any]) -> dict[str, Any]:
+    # Records of before a tenant could bring its own key lack these.
+    found: dict[str, Any] = {}
+    for name in ("binding", "moving_binding"):
+        if name in body:
+            found[name] = Binding.from_body(body[name])
+    if body.get("pending") is not None:
+        found["pending"] = KeyTarget.from_body(body["pending"])
+    for name in ("former_branch_keys", "lost_keks"):
+        if name in body and type(body[name]) is not list:
+            raise TypeError("a field has another type")
+    if "former_branch_keys" in body:
+        found["former_branch_keys"] = tuple(body["former_branch_keys"])
+    if "lost_keks" in body:
+        found["lost_keks"] = tuple(LostKek.from_body(lost) for lost in body["lost_keks"])
+    return found
 
 
 def check_first(body: Mapping[str, Any]) -> None:
@@ -189,3 +284,7 @@ def check_rewrite(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         raise Conflict("a tenant's configuration revision cannot go back")
     if after.branch_key_id == before.branch_key_id and after.sequence_floor < before.sequence_floor:
         raise Conflict("a tenant's sequence floor cannot go back")
+    if before.external_id and after.external_id != before.external_id:
+        raise Conflict("a tenant's external id cannot change")
+    if not {*before.branch_keys} <= {*after.branch_keys}:
+        raise Conflict("a tenant's branch key cannot be dropped")

@@ -87,12 +87,12 @@ class BranchKeyWriter:
                 tenant_id=record.tenant_id,
                 enc=b"",
             )
-            row = self._wrap(unwrapped, key)
+            row = self._wrap(record, unwrapped, key)
             rows.append(self._macs.stored(row, record.configuration_revision, sequence))
         return rows[0], rows[1]
 
-    def _wrap(self, row: BranchKeyRow, key: bytes) -> BranchKeyRow:
-        provider, context = self._providers.of(row.kek), row.kms_context(self._table_name)
+    def _wrap(self, record: TenantRecord, row: BranchKeyRow, key: bytes) -> BranchKeyRow:
+        provider, context = self._providers.of(record, row.kek), row.kms_context(self._table_name)
         try:
             wrapped = provider.wrap(row.kek, key, context)
             if wrapped.kek != row.kek:

@@ -205,7 +205,7 @@ class BranchKeys:
         row = stored.row
         sent = self._timekeeper.now()
         try:
-            unwrapped = self._providers.of(row.kek).unwrap(
+            unwrapped = self._providers.of(view.record, row.kek).unwrap(
                 WrappedKey(row.kek, row.enc), row.kms_context(self._table_name)
             )
         except Denial as denial:

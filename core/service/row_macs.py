@@ -91,7 +91,7 @@ class RowMacs:
         if wrapped.kek != self._providers.platform_kek:
             raise StoreCorrupt("the stored row MAC key is not wrapped by the platform's key")
         try:
-            key = self._providers.of(wrapped.kek).unwrap(wrapped, self._context).key
+            key = self._providers.platform.unwrap(wrapped, self._context).key
         except WrapMismatch:
             raise StoreCorrupt("the stored row MAC key does not unwrap") from None
         except ProviderSignal as signal:
@@ -102,7 +102,7 @@ class RowMacs:
 
     def _create(self) -> None:
         kek, key = self._providers.platform_kek, os.urandom(KEY_BYTES)
-        provider = self._providers.of(kek)
+        provider = self._providers.platform
         try:
             wrapped = provider.wrap(kek, key, self._context)
             if not compare_digest(provider.unwrap(wrapped, self._context).key, key):

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.domain.bindings import Binding, LostKek
+from core.domain.key_target import KeyTarget
 from core.domain.states import TRANSITIONS, State
 from core.domain.tenants import SYSTEM, KeyPolicy, TenantRecord, check_first, check_rewrite, check_tenant_id
 from core.errors import Conflict, InvalidRequest, StoreCorrupt
@@ -64,6 +66,13 @@ def test_a_tenant_id_is_exactly_the_pattern(text: str) -> None:
 
 
 names = st.text(max_size=10)
+NEW_FIELDS = frozenset(
+    {
+        *("offering", "unbound_policy_accepted", "external_id", "binding", "moving_binding", "reversible"),
+        *("exclusive_from", "probe_digest", "pending", "former_branch_keys", "lost_keks"),
+    }
+)
+bindings = st.builds(Binding, names, st.integers(1, 1 << 40), names, st.booleans())
 records = st.builds(
     TenantRecord,
     tenant_id=names,
@@ -79,7 +88,25 @@ records = st.builds(
     sequence_floor=st.integers(0, 1 << 40),
     policy=st.builds(KeyPolicy, st.floats(0, 3600) | st.integers(0, 3600), st.floats(0, 86400), st.integers(1, 365)),
     deleted=st.booleans(),
+    offering=names,
+    unbound_policy_accepted=st.booleans(),
+    external_id=names,
+    binding=bindings,
+    moving_binding=bindings,
+    reversible=st.booleans(),
+    exclusive_from=names,
+    probe_digest=names,
+    pending=st.none() | st.builds(KeyTarget, st.just("local:new"), nickname=st.just("new"), reversible=st.booleans()),
+    former_branch_keys=st.lists(names, max_size=2).map(tuple),
+    lost_keks=st.lists(st.builds(LostKek, names, bindings), max_size=2).map(tuple),
 )
+
+
+def test_a_record_of_before_tenants_could_bring_a_key_is_read() -> None:
+    body = RECORD.to_body()
+    assert body.keys() >= NEW_FIELDS
+    old = {name: value for name, value in body.items() if name not in NEW_FIELDS}
+    assert TenantRecord.from_body(old) == RECORD
 
 
 @usual
@@ -180,14 +207,19 @@ def test_states_change_only_as_the_table_says(old: State, new: State) -> None:
         ({"configuration_revision": 6}, False),
         ({"sequence_floor": 4}, True),
         ({"sequence_floor": 2}, False),
-        ({"sequence_floor": 0, "branch_key_id": "another"}, True),
+        ({"sequence_floor": 0, "branch_key_id": "another", "former_branch_keys": (RECORD.branch_key_id,)}, True),
+        ({"sequence_floor": 0, "branch_key_id": "another"}, False),
+        ({"former_branch_keys": ("another",)}, True),
+        ({"external_id": "ours"}, False),
+        ({"external_id": ""}, False),
+        ({"binding": Binding("arn:aws:iam::111122223333:role/x", 8, "new", True)}, True),
         ({"tenant_id": "other"}, False),
         ({"created": "later"}, False),
         ({"deleted": True}, True),
     ],
 )
 def test_what_may_be_rewritten(changes: dict[str, Any], allowed: bool) -> None:
-    before = replace(RECORD, configuration_revision=7)
+    before = replace(RECORD, configuration_revision=7, external_id="made once")
     after = replace(before, **changes)
     if allowed:
         check_rewrite(before.to_body(), after.to_body())

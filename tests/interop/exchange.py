@@ -114,7 +114,7 @@ class Exchange:
             audit_log=MemoryAuditLog(),
             signer=self.quiet,
             events=self.quiet,
-            providers={"aws_kms": MotoKms(cloud.kms)},
+            platform=MotoKms(cloud.kms),
             platform_kek=Kek(self.kms_arn),
         )
         cloud.new_table(TABLE)

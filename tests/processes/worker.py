@@ -48,8 +48,8 @@ def open_application(data_dir: Path, lease: float = 60) -> tuple[Application, St
     """The embedded default with a provider that can stop the process."""
     config = Config(data_dir=data_dir, policy=KeyPolicy(lease=lease, outage_grace=lease))
     leaves = local_leaves(config)
-    provider = StoppingProvider(leaves.providers["local"])
-    return assemble(config, replace(leaves, providers={"local": provider})), provider
+    provider = StoppingProvider(leaves.platform)
+    return assemble(config, replace(leaves, platform=provider)), provider
 
 
 def write(data_dir: Path, seed: int) -> None:

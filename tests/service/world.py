@@ -13,12 +13,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from core.bootstrap import Application, Config, Leaves, assemble
 from core.domain.branch_keys import StoredRow
+from core.domain.checks import Check, Report, Result
 from core.domain.context import serialise
-from core.domain.kek import Kek, KekDescription, UnwrappedKey, WrappedKey
+from core.domain.kek import Kek, KekDescription, KeyAccess, UnwrappedKey, WrappedKey
 from core.domain.states import State
 from core.domain.tenants import RECORD, KeyPolicy, TenantRecord
 from core.errors import StoreUnavailable, WrapMismatch
-from core.ports import Document
+from core.ports import Document, KeyProvider
 from core.service.access import Caller, Permission
 from core.stores.memory import MemoryAuditLog, MemoryKeyStore, MemoryTenantStore
 
@@ -82,6 +83,26 @@ class ScriptedKms:
     def branch_unwraps(self) -> int:
         """Unwraps of branch keys so far, the row MAC key's left out."""
         return sum("branch-key-id" in context for context in self.unwraps)
+
+
+class ScriptedConnector:
+    """A KeyConnector to a `ScriptedKms`; ``report`` is what examinations find."""
+
+    def __init__(self, kms: ScriptedKms) -> None:
+        self.kms = kms
+        self.accesses: list[KeyAccess] = []
+        self.report = Report((Check("round_trip", Result.PASS, "what was wrapped comes back"),))
+
+    def connect(self, access: KeyAccess) -> KeyProvider:
+        self.accesses.append(access)
+        return self.kms
+
+    def examine(self, access: KeyAccess, context: Mapping[str, str]) -> Report:
+        self.accesses.append(access)
+        return self.report
+
+    def setup_kit(self, tenant_id: str, external_id: str) -> Mapping[str, Any]:
+        return {"identity": "scripted", "documents": {}, "steps": []}
 
 
 class ShakyTenantStore(MemoryTenantStore):
@@ -156,6 +177,7 @@ class World:
     events: RecordedEvents = field(default_factory=RecordedEvents)
 
     def __post_init__(self) -> None:
+        self.connector = ScriptedConnector(self.kms)
         self.app = self.process()
 
     def process(self) -> Application:
@@ -167,8 +189,9 @@ class World:
             audit_log=self.audit_log,
             signer=NullSigner(),
             events=self.events,
-            providers={"local": self.kms},
+            platform=self.kms,
             platform_kek=PLATFORM,
+            connectors={"local": self.connector},
         )
         return assemble(self.config or Config(policy=self.policy), leaves)
 

@@ -1,0 +1,86 @@
+"""How a tenant's rows hang on its KEKs: which KEK, reached how, counting from which configuration on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What is known of a KEK beside its locator.
+
+    Attributes:
+        role_arn: AWS: the role to assume to reach it; "" where its own policy names this service.
+        since: Lowest configuration revision that a row under it may name. A row of an earlier time under the same KEK
+            is a restored one.
+        nickname: For people.
+        custom_key_store: Whether it lies in a custom or external key store: withdrawals look like silence there, so
+            there is no outage grace.
+    """
+
+    role_arn: str = ""
+    since: int = 1
+    nickname: str = ""
+    custom_key_store: bool = False
+
+    def to_body(self) -> dict[str, Any]:
+        """JSON form."""
+        return {
+            "role_arn": self.role_arn,
+            "since": self.since,
+            "nickname": self.nickname,
+            "custom_key_store": self.custom_key_store,
+        }
+
+    @classmethod
+    def from_body(cls, body: Mapping[str, Any]) -> Binding:
+        """Read the JSON form.
+
+        Raises:
+            TypeError: It is none.
+        """
+        found = cls(**body)
+        if not (
+            type(found.role_arn) is str
+            and type(found.nickname) is str
+            and type(found.since) is int
+            and found.since >= 1
+            and type(found.custom_key_store) is bool
+        ):
+            raise TypeError("a field has another type")
+        return found
+
+
+UNBOUND = Binding()
+"""Of the platform's own KEK, from a tenant's first configuration on."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostKek:
+    """A former KEK that refused while its rows were to be rewrapped: they wait under it until it returns.
+
+    Attributes:
+        locator: As in `Kek`.
+        binding: How it is reached.
+    """
+
+    locator: str
+    binding: Binding
+
+    def to_body(self) -> dict[str, Any]:
+        """JSON form."""
+        return {"locator": self.locator, "binding": self.binding.to_body()}
+
+    @classmethod
+    def from_body(cls, body: Mapping[str, Any]) -> LostKek:
+        """Read the JSON form.
+
+        Raises:
+            KeyError, TypeError: It is none.
+        """
+        found = cls(body["locator"], Binding.from_body(body["binding"]))
+        if type(found.locator) is not str or body.keys() != {"locator", "binding"}:
+            raise TypeError("a field has another type")
+        return found

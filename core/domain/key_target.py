@@ -1,0 +1,114 @@
+"""What a tenant asks for when it configures a key: plain values, checked for form only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from core.domain.arns import KeyArn, RoleArn
+from core.domain.branch_keys import CREATE_TIME_FORMAT
+from core.domain.kek import Kek
+from core.errors import InvalidRequest
+
+MAX_NICKNAME = 100
+FIRST_YEAR, LAST_YEAR = 2020, 2200
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTarget:
+    """The KEK a tenant wants to be protected by.
+
+    Attributes:
+        locator: As in `Kek`.
+        role_arn: The role to assume to reach it; "" where the key's own policy names this service.
+        nickname: For people; may be empty.
+        activation: UTC, ``CREATE_TIME_FORMAT``: from when on it serves; "" for at once.
+        reversible: Whether going back to the platform's key stays possible. Fixed at enablement.
+    """
+
+    locator: str
+    role_arn: str = ""
+    nickname: str = ""
+    activation: str = ""
+    reversible: bool = False
+
+    @property
+    def kek(self) -> Kek:
+        """The KEK."""
+        return Kek(self.locator)
+
+    def check(self) -> KeyTarget:
+        """Give the target back if it is well formed.
+
+        Raises:
+            InvalidRequest: A field is not what it must be.
+        """
+        if len(self.nickname) > MAX_NICKNAME or not self.nickname.isprintable():
+            raise InvalidRequest(f"a key's nickname has at most {MAX_NICKNAME} printable characters")
+        if self.activation:
+            parse_instant(self.activation)
+        if self.kek.provider == "aws_kms":
+            key = KeyArn.parse(self.locator)
+            if self.role_arn and RoleArn.parse(self.role_arn).partition != key.partition:
+                raise InvalidRequest("the role and the key lie in different partitions of AWS")
+        elif self.role_arn:
+            raise InvalidRequest("a role is assumed for keys in AWS KMS only")
+        return self
+
+    def to_body(self) -> dict[str, Any]:
+        """JSON form."""
+        return {
+            "locator": self.locator,
+            "role_arn": self.role_arn,
+            "nickname": self.nickname,
+            "activation": self.activation,
+            "reversible": self.reversible,
+        }
+
+    @classmethod
+    def from_body(cls, body: Mapping[str, Any]) -> KeyTarget:
+        """Read the JSON form.
+
+        Raises:
+            TypeError, InvalidRequest: It is none.
+        """
+        target = cls(**body)
+        texts = (target.locator, target.role_arn, target.nickname, target.activation)
+        if not all(type(text) is str for text in texts) or type(target.reversible) is not bool:
+            raise TypeError("a field has another type")
+        return target.check()
+
+
+def activation_time(text: str) -> str:
+    """An instant or a date as a caller writes it, in the one form that is stored.
+
+    Args:
+        text: ISO 8601; without an offset it counts as UTC, a bare date as its first instant.
+
+    Raises:
+        InvalidRequest: It is no instant, or out of all reason.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise InvalidRequest(
+            "the activation date is not in ISO 8601", hint="write 2027-01-31 or 2027-01-31T08:00:00Z"
+        ) from None
+    if not FIRST_YEAR <= found.year <= LAST_YEAR:
+        raise InvalidRequest(f"the activation date lies outside of the years {FIRST_YEAR} to {LAST_YEAR}")
+    return found.strftime(CREATE_TIME_FORMAT)
+
+
+def parse_instant(text: str) -> float:
+    """Seconds since the epoch of a stored instant.
+
+    Raises:
+        InvalidRequest: It is not in ``CREATE_TIME_FORMAT``.
+    """
+    try:
+        return datetime.strptime(text, CREATE_TIME_FORMAT).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        raise InvalidRequest("a stored instant is not in its form") from None
