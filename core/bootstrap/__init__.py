@@ -3,7 +3,7 @@
 from core.bootstrap.assembly import assemble, build
 from core.bootstrap.auditing import AuditReader, open_audit
 from core.bootstrap.local import KEKS, SIGNING, STORE, local_leaves
-from core.bootstrap.parts import Application, Config, Leaves
+from core.bootstrap.parts import Application, AwsConfig, Config, Leaves
 
 __all__ = [
     "KEKS",
@@ -11,6 +11,7 @@ __all__ = [
     "STORE",
     "Application",
     "AuditReader",
+    "AwsConfig",
     "Config",
     "Leaves",
     "assemble",

@@ -7,17 +7,27 @@ from core.bootstrap.parts import Application, Config, Leaves
 from core.domain.tenants import SYSTEM
 from core.errors import InvalidRequest
 from core.service.access import AccessGate
+from core.service.activation import Activation
 from core.service.alarms import Alarms
 from core.service.audit import AuditTrail
 from core.service.branch_key_writer import BranchKeyWriter
 from core.service.branch_keys import BranchKeys
 from core.service.encryption import EncryptionService
 from core.service.handed_out_keys import HandedOutKeys
+from core.service.kek_claims import KekClaims
+from core.service.key_configuration import KeyConfiguration
+from core.service.key_exports import KeyExports
+from core.service.key_mover import KeyMover
+from core.service.key_validation import KeyValidation
 from core.service.keystead import Keystead, Parts
+from core.service.kms_budget import KmsBudget
+from core.service.probes import Probes
 from core.service.providers import Providers
 from core.service.refusals import Refusals
 from core.service.rotation import RotationService
+from core.service.row_checks import RowChecks
 from core.service.row_macs import RowMacs
+from core.service.setup_kits import SetupKits
 from core.service.state_gate import StateGate
 from core.service.status import StatusService
 from core.service.tenant_records import TenantRecords
@@ -46,6 +56,7 @@ def assemble(config: Config, leaves: Leaves) -> Application:
         raise InvalidRequest("state_age must be above 0 and not above store_silence")
     timekeeper = Timekeeper(leaves.clock, lambda reason: _distrust_clock(reason, gate, alarms))
     alarms = Alarms(leaves.events, timekeeper.now)
+    budget = leaves.budget or KmsBudget(leaves.clock.boot)
     providers = Providers(leaves.platform, leaves.platform_kek, leaves.connectors)
     macs = RowMacs(leaves.tenant_store, providers, config.table_name)
     records = TenantRecords(leaves.tenant_store, macs, alarms)
@@ -57,37 +68,79 @@ def assemble(config: Config, leaves: Leaves) -> Application:
         limit=config.max_tenants,
     )
     writer = BranchKeyWriter(leaves.key_store, providers, macs, timekeeper.now, config.table_name)
-    tenants = Tenants(records, writer, providers, timekeeper, config.policy)
+    tenants = Tenants(records, writer, providers, timekeeper, config.policy, config.offerings)
+    rows = RowChecks(leaves.key_store, macs, gate, alarms, tenants.raise_floor)
     branch_keys = BranchKeys(
-        store=leaves.key_store,
+        rows=rows,
         writer=writer,
         providers=providers,
-        macs=macs,
         gate=gate,
         timekeeper=timekeeper,
         alarms=alarms,
-        raise_floor=tenants.raise_floor,
+        budget=budget,
         table_name=config.table_name,
         limit=config.max_branch_keys,
     )
     encryption = EncryptionService(gate, branch_keys, timekeeper, limits=config.cache, frame_length=config.frame_length)
-    rotation = RotationService(gate, branch_keys, writer, tenants)
+    mover = KeyMover(
+        records=records,
+        store=leaves.key_store,
+        rows=rows,
+        writer=writer,
+        providers=providers,
+        gate=gate,
+        events=leaves.events,
+        now=timekeeper.now,
+        backup_retention_days=config.backup_retention_days,
+    )
+    rotation = RotationService(gate, rows, writer, mover, tenants)
     audit = AuditTrail(leaves.audit_log, leaves.tenant_store, leaves.signer, timekeeper.now)
     refusals = Refusals(audit, timekeeper.now)
+    claims = KekClaims(leaves.tenant_store, macs)
+    probes = Probes(leaves.tenant_store, providers, config.table_name)
+    setup_kits = SetupKits(tenants, records, providers)
+    key_configuration = KeyConfiguration(
+        tenants=tenants,
+        records=records,
+        setup_kits=setup_kits,
+        validation=KeyValidation(providers, claims, probes, config.offerings),
+        claims=claims,
+        probes=probes,
+        mover=mover,
+        providers=providers,
+        gate=gate,
+        events=leaves.events,
+        now=timekeeper.now,
+    )
+    gate.on_scheduled = Activation(key_configuration, gate, audit, alarms, timekeeper.now)
     parts = Parts(
-        gate=AccessGate(audit, refusals, alarms),
+        gate=AccessGate(audit, refusals, alarms, budget),
         tenants=tenants,
         encryption=encryption,
         handed_out=HandedOutKeys(gate, branch_keys, timekeeper),
         rotation=rotation,
-        status=StatusService(tenants, rotation, leaves.key_store, providers, timekeeper, state_age=config.state_age),
+        status=StatusService(tenants, rotation, gate, rows, providers, timekeeper, state_age=config.state_age),
+        key_configuration=key_configuration,
+        setup_kits=setup_kits,
+        key_exports=KeyExports(gate, rows, config.table_name),
         audit=audit,
         signer=leaves.signer,
         tenant_store=leaves.tenant_store,
         audit_log=leaves.audit_log,
     )
     return Application(
-        config, leaves, Keystead(parts), encryption, branch_keys, records, tenants, rotation, audit, gate, refusals
+        config=config,
+        leaves=leaves,
+        keystead=Keystead(parts),
+        encryption=encryption,
+        branch_keys=branch_keys,
+        records=records,
+        tenants=tenants,
+        rotation=rotation,
+        audit=audit,
+        gate=gate,
+        refusals=refusals,
+        key_configuration=key_configuration,
     )
 
 

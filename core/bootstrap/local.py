@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from core.bootstrap.clouds import cloud_connectors
 from core.bootstrap.parts import Config, Leaves
 from core.domain.kek import Kek
 from core.domain.tenants import SYSTEM
 from core.errors import InvalidRequest, Silence, StoreCorrupt, StoreUnavailable
+from core.service.kms_budget import KmsBudget
 from core.service.row_macs import DOCUMENT as ROW_MAC_KEY
 
 PLATFORM_KEK = "platform"
@@ -37,12 +39,24 @@ def local_leaves(config: Config) -> Leaves:
     signer = LocalSigner(config.data_dir / SIGNING)
     events = EventLog(clock)
     platform = LocalKeyProvider(kek_dir)
+    budget = KmsBudget(clock.boot)
+    connectors, close_connectors = cloud_connectors(config, clock, budget)
     if config.store == "memory":
         from core.stores.memory import MemoryAuditLog, MemoryKeyStore, MemoryTenantStore
 
         platform_kek = LocalKms(kek_dir).ensure(PLATFORM_KEK)
         return Leaves(
-            clock, MemoryKeyStore(), MemoryTenantStore(), MemoryAuditLog(), signer, events, platform, platform_kek
+            clock,
+            MemoryKeyStore(),
+            MemoryTenantStore(),
+            MemoryAuditLog(),
+            signer,
+            events,
+            platform,
+            platform_kek,
+            connectors,
+            budget,
+            closers=close_connectors,
         )
     from core.stores.sqlite import SqliteAuditLog, SqliteDatabase, SqliteKeyStore, SqliteTenantStore
 
@@ -73,5 +87,7 @@ def local_leaves(config: Config) -> Leaves:
         events,
         platform,
         platform_kek,
-        closers=(database.close,),
+        connectors,
+        budget,
+        closers=(*close_connectors, database.close),
     )

@@ -9,17 +9,41 @@ from typing import Literal
 
 from core.domain.kek import Kek, ProviderName
 from core.domain.message import DEFAULT_FRAME_LENGTH
+from core.domain.offerings import DEFAULT_OFFERINGS, Offerings
 from core.domain.tenants import KeyPolicy
 from core.ports import AuditLog, Clock, Events, KeyConnector, KeyProvider, KeyStore, Signer, TenantStore
 from core.service.audit import AuditTrail
 from core.service.branch_keys import BranchKeys
 from core.service.encryption import CacheLimits, EncryptionService
+from core.service.key_configuration import KeyConfiguration
 from core.service.keystead import Keystead
+from core.service.kms_budget import KmsBudget
 from core.service.refusals import Refusals
 from core.service.rotation import RotationService
 from core.service.state_gate import StateGate
 from core.service.tenant_records import TenantRecords
 from core.service.tenants import Tenants
+
+
+@dataclass(frozen=True, slots=True)
+class AwsConfig:
+    """How tenants' keys in AWS KMS are reached.
+
+    Attributes:
+        regions: Regions their keys may lie in.
+        accounts: The platform's own accounts, besides the one its identity lies in: keys and roles there are refused.
+        principal: Whom tenants' policies shall name; "" asks AWS who we are.
+        endpoint_url: An emulator on this machine; "" for AWS itself.
+        access_key_id: With an emulator; "" takes the SDK's own chain of credentials.
+        secret_access_key: Likewise.
+    """
+
+    regions: frozenset[str]
+    accounts: frozenset[str] = frozenset()
+    principal: str = ""
+    endpoint_url: str = ""
+    access_key_id: str = ""
+    secret_access_key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +61,9 @@ class Config:
         cache: Limits of the data key caches.
         max_tenants: Most tenants whose state is kept in memory.
         max_branch_keys: Most unwrapped branch keys kept in memory.
+        aws: Tenants' keys in AWS KMS; None for none.
+        offerings: Which offering may use which cloud.
+        backup_retention_days: Days after which a backup of the key store is gone.
     """
 
     data_dir: Path | None = None
@@ -49,6 +76,9 @@ class Config:
     cache: CacheLimits = field(default_factory=CacheLimits)
     max_tenants: int = 10_000
     max_branch_keys: int = 10_000
+    aws: AwsConfig | None = None
+    offerings: Offerings = field(default_factory=lambda: DEFAULT_OFFERINGS)
+    backup_retention_days: int = 35
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +95,7 @@ class Leaves:
         platform: Reaches the platform's own KEK.
         platform_kek: That KEK.
         connectors: Reach tenants' KEKs, by the provider's name.
+        budget: Counts the KMS time of a request; the connectors keep to it.
         closers: Called in order when the application closes.
     """
 
@@ -77,6 +108,7 @@ class Leaves:
     platform: KeyProvider
     platform_kek: Kek
     connectors: Mapping[ProviderName, KeyConnector] = field(default_factory=dict)
+    budget: KmsBudget | None = None
     closers: tuple[Callable[[], None], ...] = ()
 
 
@@ -95,6 +127,7 @@ class Application:
     audit: AuditTrail
     gate: StateGate
     refusals: Refusals
+    key_configuration: KeyConfiguration
 
     def close(self) -> None:
         """Write out what is pending and let go of the leaves."""

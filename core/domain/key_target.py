@@ -26,6 +26,7 @@ class KeyTarget:
         nickname: For people; may be empty.
         activation: UTC, ``CREATE_TIME_FORMAT``: from when on it serves; "" for at once.
         reversible: Whether going back to the platform's key stays possible. Fixed at enablement.
+        custom_key_store: Not asked for but seen at its examination; see `core.domain.bindings.Binding`.
     """
 
     locator: str
@@ -33,6 +34,7 @@ class KeyTarget:
     nickname: str = ""
     activation: str = ""
     reversible: bool = False
+    custom_key_store: bool = False
 
     @property
     def kek(self) -> Kek:
@@ -65,6 +67,7 @@ class KeyTarget:
             "nickname": self.nickname,
             "activation": self.activation,
             "reversible": self.reversible,
+            "custom_key_store": self.custom_key_store,
         }
 
     @classmethod
@@ -76,7 +79,8 @@ class KeyTarget:
         """
         target = cls(**body)
         texts = (target.locator, target.role_arn, target.nickname, target.activation)
-        if not all(type(text) is str for text in texts) or type(target.reversible) is not bool:
+        flags = (target.reversible, target.custom_key_store)
+        if not all(type(text) is str for text in texts) or not all(type(flag) is bool for flag in flags):
             raise TypeError("a field has another type")
         return target.check()
 

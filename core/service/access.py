@@ -17,6 +17,7 @@ from core.domain.tenants import SYSTEM
 from core.errors import AccessDenied, InternalError, KeysteadError, ProviderSignal, StoreCorrupt
 from core.service.alarms import Alarms
 from core.service.audit import AuditTrail
+from core.service.kms_budget import KmsBudget
 from core.service.refusals import Refusals
 
 usage = logging.getLogger("keystead.usage")
@@ -82,6 +83,13 @@ class Op:
     TENANT_LIST = Operation("tenant.list", Permission.PLATFORM_OPERATE, "read", "SUPPORT")
     TENANT_SHOW = Operation("tenant.show", Permission.KEY_READ, "read", "CUSTOMER_READ", operator_too=True)
     KEY_STATUS = Operation("key.status", Permission.KEY_READ, "read", "CUSTOMER_READ")
+    TENANT_UPDATE = Operation("tenant.update", Permission.PLATFORM_OPERATE, "control", "SUPPORT")
+    KEY_CONFIGURE = Operation("key.configure", Permission.KEY_MANAGE, "control", "MIGRATION")
+    KEY_VALIDATE = Operation("key.validate", Permission.KEY_MANAGE, "control", "HEALTH_CHECK")
+    KEY_REVERT = Operation("key.revert", Permission.KEY_MANAGE, "control", "MIGRATION")
+    KEY_CHECK = Operation("key.check", Permission.KEY_MANAGE, "control", "HEALTH_CHECK", operator_too=True)
+    KEY_SETUP = Operation("key.setup", Permission.KEY_MANAGE, "read", "CUSTOMER_READ")
+    KEY_EXPORT = Operation("key.export", Permission.KEY_MANAGE, "control", "CUSTOMER_READ")
     KEY_ROTATE = Operation("key.rotate", Permission.KEY_MANAGE, "control", "ROTATION")
     ENCRYPT = Operation("data.encrypt", Permission.DATA_ENCRYPT, "data", "CUSTOMER_WRITE")
     DECRYPT = Operation("data.decrypt", Permission.DATA_DECRYPT, "data", "CUSTOMER_READ")
@@ -98,12 +106,14 @@ class AccessGate:
         audit: The chains.
         refusals: Records refusals, floods folded.
         alarms: Tell the operator of stored data that failed its checks.
+        budget: Counts the KMS time of operations on data.
     """
 
-    def __init__(self, audit: AuditTrail, refusals: Refusals, alarms: Alarms) -> None:
+    def __init__(self, audit: AuditTrail, refusals: Refusals, alarms: Alarms, budget: KmsBudget) -> None:
         self._audit = audit
         self._refusals = refusals
         self._alarms = alarms
+        self._budget = budget
 
     @contextmanager
     def enter(self, caller: Caller, operation: Operation, tenant_id: str | None) -> Iterator[dict[str, Any]]:
@@ -125,6 +135,8 @@ class AccessGate:
         self.admit(caller, operation, tenant_id)
         self._refusals.write_due()
         facts: dict[str, Any] = {}
+        if operation.kind == "data":
+            self._budget.begin()
         try:
             yield facts
         except ProviderSignal as signal:
@@ -138,6 +150,8 @@ class AccessGate:
         except BaseException:
             self._record(caller, operation, tenant_id, "internal", facts)
             raise
+        finally:
+            self._budget.end()
         self._record(caller, operation, tenant_id, "ok", facts, strict=True)
 
     def admit(self, caller: Caller, operation: Operation, tenant_id: str | None) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from hmac import compare_digest
 from uuid import uuid4
 
 from core.domain.branch_keys import ACTIVE, CREATE_TIME_FORMAT, VERSION_PREFIX, BranchKeyRow, StoredRow
-from core.domain.kek import KEY_BYTES, Kek
+from core.domain.kek import KEY_BYTES, Kek, WrappedKey
 from core.domain.tenants import TenantRecord
 from core.domain.timing import Instant
-from core.errors import Conflict, InternalError, ProviderSignal, WrapMismatch
+from core.errors import Conflict, InternalError, ProviderSignal, StoreCorrupt, WrapMismatch
 from core.ports import KeyStore
 from core.service.providers import Providers
 from core.service.row_macs import RowMacs
@@ -72,6 +73,35 @@ class BranchKeyWriter:
         self._store.rotate(version, active, expected_active_enc=current.row.enc, fence=record.configuration_revision)
         return active
 
+    def rewrap(self, record: TenantRecord, stored: StoredRow) -> None:
+        """Put a version under the tenant's KEK in force, in place of the wrapping it has.
+
+        Args:
+            record: The tenant's record, just read.
+            stored: The version's row, just read and verified, under another KEK of the tenant.
+
+        Raises:
+            Conflict: The row was rewrapped meanwhile, or the configuration changed.
+            Denial, Silence: The KEK that it lies under gave no key.
+            KeyRevoked, KeyUnreachable, VendorFault: The KEK in force does not serve.
+            StoreCorrupt: It does not unwrap.
+            StoreUnavailable: A store did not answer; it may have written.
+        """
+        row, mac = stored.row, stored.mac
+        if mac is None:
+            raise InternalError("an unverified row cannot be rewrapped")
+        provider = self._providers.of(record, row.kek)
+        try:
+            key = provider.unwrap(WrappedKey(row.kek, row.enc), row.kms_context(self._table_name)).key
+        except WrapMismatch:
+            raise StoreCorrupt("a stored branch key row does not unwrap") from None
+        rewrapped = self._wrap(record, replace(row, kek=Kek(record.kek), enc=b""), key)
+        self._store.replace_wrapping(
+            self._macs.stored(rewrapped, record.configuration_revision, mac.sequence),
+            expected_enc=row.enc,
+            fence=record.configuration_revision,
+        )
+
     def _new_version(self, record: TenantRecord, sequence: int) -> tuple[StoredRow, StoredRow]:
         version = VERSION_PREFIX + str(uuid4())
         create_time = datetime.fromtimestamp(self._now().wall, UTC).strftime(CREATE_TIME_FORMAT)
@@ -103,6 +133,4 @@ class BranchKeyWriter:
             raise InternalError("the KMS does not take back what it wrapped") from None
         except ProviderSignal as signal:
             raise self._providers.refusal(row.kek, signal) from None
-        return BranchKeyRow(
-            row.branch_key_id, row.type, row.version, row.kek, row.create_time, row.tenant_id, wrapped.ciphertext
-        )
+        return replace(row, enc=wrapped.ciphertext)

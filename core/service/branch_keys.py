@@ -6,29 +6,20 @@ the old key serves on until the outage grace is over, and the KMS is asked again
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from hmac import compare_digest
 
 from core.domain.branch_keys import ACTIVE, VERSION_PREFIX, StoredRow
 from core.domain.kek import KEY_BYTES, WrappedKey
+from core.domain.tenants import SYSTEM
 from core.domain.timing import Instant
-from core.errors import (
-    Denial,
-    KeysteadError,
-    KeyUnreachable,
-    MessageInvalid,
-    Silence,
-    StoreCorrupt,
-    StoreUnavailable,
-    WrapMismatch,
-)
-from core.ports import KeyStore
+from core.errors import Denial, MessageInvalid, OwnFault, Silence, StoreUnavailable, WrapMismatch
 from core.service.alarms import Alarms
 from core.service.branch_key import BranchKey
 from core.service.branch_key_writer import BranchKeyWriter
+from core.service.kms_budget import KmsBudget
 from core.service.lru import LruCache
 from core.service.providers import Providers
-from core.service.row_macs import RowMacs
+from core.service.row_checks import RowChecks
 from core.service.single_flight import SingleFlight
 from core.service.state_gate import StateGate, TenantView
 from core.service.timekeeper import Timekeeper
@@ -45,14 +36,13 @@ class BranchKeys:
     """Finds, verifies, unwraps and caches branch keys.
 
     Args:
-        store: Holds the rows.
+        rows: Read and check the rows.
         writer: Writes a tenant's first version where it is missing.
         providers: Reach the KEKs.
-        macs: Check the rows.
         gate: Holds the tenant views.
         timekeeper: Reads the clocks, and hears of the KMS's own.
-        alarms: Tell the operator of corrupt rows.
-        raise_floor: Records the highest sequence seen of a tenant's branch key: tenant id, sequence.
+        alarms: Tell the operator of answers nobody foresaw.
+        budget: Counts the KMS time of a request.
         table_name: The logical key store name.
         limit: Most keys kept.
     """
@@ -60,25 +50,23 @@ class BranchKeys:
     def __init__(
         self,
         *,
-        store: KeyStore,
+        rows: RowChecks,
         writer: BranchKeyWriter,
         providers: Providers,
-        macs: RowMacs,
         gate: StateGate,
         timekeeper: Timekeeper,
         alarms: Alarms,
-        raise_floor: Callable[[str, int], None],
+        budget: KmsBudget,
         table_name: str,
         limit: int,
     ) -> None:
-        self._store = store
+        self._rows = rows
         self._writer = writer
         self._providers = providers
-        self._macs = macs
         self._gate = gate
         self._timekeeper = timekeeper
         self._alarms = alarms
-        self._raise_floor = raise_floor
+        self._budget = budget
         self._table_name = table_name
         self._cache: LruCache[Slot, BranchKey] = LruCache(limit)
         self._unknown: LruCache[Slot, Instant] = LruCache(limit)
@@ -101,40 +89,27 @@ class BranchKeys:
             MessageInvalid: The tenant has no such version.
             As `active` besides.
         """
-        if branch_key_id != view.record.branch_key_id:
+        if not self.owns(view, branch_key_id):
             raise MessageInvalid("the message was not encrypted under a branch key of this tenant")
         return self._get(view, branch_key_id, VERSION_PREFIX + version_id)
 
-    def verified(self, view: TenantView, branch_key_id: str, row_type: str) -> StoredRow | None:
-        """Read a row and check it: MAC, owner, KEK, and that it is not older than what was seen before.
-
-        Returns:
-            The row, or None where there is none.
+    def owns(self, view: TenantView, branch_key_id: str) -> bool:
+        """Whether a branch key is the tenant's, by a record read anew if the one at hand does not know it.
 
         Raises:
-            StoreCorrupt: A check failed; the operator is alarmed.
-            StoreUnavailable, VendorFault, KeyUnreachable: It cannot be read or checked now.
+            StoreUnavailable, StoreCorrupt: The record cannot be read.
         """
-        stored = self._store.read(branch_key_id, row_type)
-        if stored is None:
-            return None
-        row, mac = stored.row, stored.mac
-        if mac is None or not self._macs.holds(stored):
-            raise self._corrupt(view, stored, "its MAC is missing or wrong")
-        if (row.branch_key_id, row.type, row.tenant_id) != (branch_key_id, row_type, view.tenant_id):
-            raise self._corrupt(view, stored, "it does not belong here")
-        if row.kek.locator not in view.record.keks:
-            # The view may be older than a move that has just ended.
-            self._gate.refresh(view, forced=True)
-            if row.kek.locator not in view.record.keks:
-                raise self._corrupt(view, stored, "it names a key that is not in the tenant's current set")
-        if row_type == ACTIVE:
-            if mac.sequence < view.floor:
-                raise self._corrupt(view, stored, "it is older than one seen before")
-            view.saw(mac.sequence)
-            if mac.sequence > view.record.sequence_floor:
-                self._raise_floor(view.tenant_id, mac.sequence)
-        return stored
+        if branch_key_id in view.record.branch_keys:
+            return True
+        slot, now = (view.tenant_id, branch_key_id, ""), self._timekeeper.now()
+        unknown = self._unknown.get(slot)
+        if unknown is not None and now.before(unknown):
+            return False
+        self._gate.refresh(view, forced=True)  # another process may have begun a new branch key just now
+        if branch_key_id in view.record.branch_keys:
+            return True
+        self._unknown.put(slot, now.plus(UNKNOWN_FOR))
+        return False
 
     def _get(self, view: TenantView, branch_key_id: str, row_type: str) -> BranchKey:
         slot = (view.tenant_id, branch_key_id, row_type)
@@ -158,10 +133,12 @@ class BranchKeys:
         stored = self._read(view, slot, asked, cached)
         try:
             key, generation, trusted = self._unwrap(view, stored, generation)
-        except Silence:
+        except Silence as silence:
+            if isinstance(silence, OwnFault):
+                self._alarms("own_access", SYSTEM, stored.row.kek.provider, kms_code=silence.kms_code)
             if cached is not None and self._extend(cached, view):
                 return cached
-            raise KeyUnreachable("the key management system does not answer", retry_after=int(ASK_AGAIN)) from None
+            raise self._providers.refusal(stored.row.kek, silence) from None
         if not trusted:
             # Our clock is off and everything was purged: this answer serves the calls that wait for it, no more.
             return BranchKey(stored, key, view, generation, asked, lasting=False)
@@ -183,7 +160,7 @@ class BranchKeys:
     def _read(self, view: TenantView, slot: Slot, asked: Instant, cached: BranchKey | None) -> StoredRow:
         _, branch_key_id, row_type = slot
         try:
-            stored = self.verified(view, branch_key_id, row_type)
+            stored = self._rows.read(view, branch_key_id, row_type)
         except StoreUnavailable:
             if cached is None:
                 raise
@@ -191,11 +168,10 @@ class BranchKeys:
         if stored is None and row_type == ACTIVE and view.record.sequence_floor == 0:
             # The tenant was created, and the process died before its first branch key was written.
             self._writer.create(view.record)
-            stored = self.verified(view, branch_key_id, row_type)
+            stored = self._rows.read(view, branch_key_id, row_type)
         if stored is None:
             if row_type == ACTIVE:
-                self._alarms("store_corrupt", view.tenant_id, f"{branch_key_id} {row_type}", problem="it is missing")
-                raise StoreCorrupt("a stored branch key row is missing", alarmed=True)
+                raise self._rows.missing(view.tenant_id, branch_key_id, row_type)
             self._unknown.put(slot, asked.plus(UNKNOWN_FOR))
             raise _unknown_version()
         return stored
@@ -205,40 +181,37 @@ class BranchKeys:
         row = stored.row
         sent = self._timekeeper.now()
         try:
-            unwrapped = self._providers.of(view.record, row.kek).unwrap(
-                WrappedKey(row.kek, row.enc), row.kms_context(self._table_name)
-            )
+            provider = self._providers.of(view.record, row.kek)
+            with self._budget.spending():
+                unwrapped = provider.unwrap(WrappedKey(row.kek, row.enc), row.kms_context(self._table_name))
         except Denial as denial:
-            # Every key of the tenant in this process goes at once, whichever row was refused.
-            self._gate.purge(view.tenant_id)
-            view.purge()
+            if row.kek.locator in view.record.keks:
+                # Every key of the tenant in this process goes at once, whichever row was refused. Not for a former
+                # KEK that was given up: that one refuses is why a new branch key was begun.
+                self._gate.purge(view.tenant_id)
+                view.purge()
+            if denial.cause == "unknown":
+                self._alarms("unknown_kms_answer", view.tenant_id, denial.kms_code, request_id=denial.request_id)
             raise self._providers.refusal(row.kek, denial) from None
         except WrapMismatch:
-            raise self._corrupt(view, stored, "it does not unwrap") from None
+            raise self._rows.corrupt(view.tenant_id, stored, "it does not unwrap") from None
         received, unpurged = self._timekeeper.now(), view.generation == generation
         trusted = self._timekeeper.compare(unwrapped.server_time, sent, received)
         if unpurged and not trusted:
             generation = view.generation  # the purge was for the clock, not for this answer
         if len(unwrapped.key) != KEY_BYTES:
-            raise self._corrupt(view, stored, "it unwraps to a wrong length")
+            raise self._rows.corrupt(view.tenant_id, stored, "it unwraps to a wrong length")
         return unwrapped.key, generation, trusted
 
     def _extend(self, cached: BranchKey, view: TenantView) -> bool:
         # Counted from now: the silence may have taken as long as the KMS's time-out.
-        now, policy = self._timekeeper.now(), view.record.policy
-        end = cached.asked.plus(max(policy.lease, policy.outage_grace))
+        now, record = self._timekeeper.now(), view.record
+        end = cached.asked.plus(max(record.policy.lease, record.outage_grace))
         if not now.before(end):
             return False
         again = now.plus(ASK_AGAIN)
         cached.wall_until, cached.boot_until = min(again.wall, end.wall), min(again.boot, end.boot)
         return True
-
-    def _corrupt(self, view: TenantView, stored: StoredRow, problem: str) -> KeysteadError:
-        row = stored.row
-        self._alarms(
-            "store_corrupt", view.tenant_id, f"{row.branch_key_id} {row.type}", problem=problem, kek=row.kek.locator
-        )
-        return StoreCorrupt(f"a stored branch key row is refused: {problem}", alarmed=True)
 
 
 def _unknown_version() -> MessageInvalid:

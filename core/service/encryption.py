@@ -266,7 +266,7 @@ class EncryptionService:
         error = MessageInvalid("the message was not encrypted under a branch key of this tenant")
         serialised = contexts.serialise(header.context)
         for edk in header.edks:
-            if edk.is_hierarchical and edk.branch_key_id == view.record.branch_key_id:
+            if edk.is_hierarchical and self._branch_keys.owns(view, edk.branch_key_id):
                 try:
                     branch_key = self._branch_keys.version(view, edk.branch_key_id, edk.version_id)
                     plain = branch_key.wrapping.unwrap(bound_to(edk.branch_key_id), edk.ciphertext, serialised)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from core.domain.audit import AuditEntry
+from core.domain.checks import Report
+from core.domain.key_target import KeyTarget
 from core.domain.tenants import SYSTEM, TenantRecord, check_tenant_id
 from core.errors import InvalidRequest, KeysteadError, ProviderSignal, ServiceFault, StoreUnavailable
 from core.ports import AuditLog, Signer, TenantStore
@@ -14,8 +16,21 @@ from core.service.access import AccessGate, Caller, Op, Operation
 from core.service.audit import AuditTrail
 from core.service.encryption import EncryptionService
 from core.service.handed_out_keys import HandedOutKeys
-from core.service.results import DataKeyGrant, DecryptItem, EncryptItem, Health, KeyStatus, Rotation
+from core.service.key_configuration import KeyConfiguration
+from core.service.key_exports import KeyExports
+from core.service.results import (
+    DataKeyGrant,
+    DecryptItem,
+    EncryptItem,
+    Health,
+    KeyConfigured,
+    KeyExport,
+    KeyStatus,
+    Rotation,
+    SetupKit,
+)
 from core.service.rotation import RotationService
+from core.service.setup_kits import SetupKits
 from core.service.status import StatusService
 from core.service.tenants import Tenants
 
@@ -33,6 +48,9 @@ class Parts:
     handed_out: HandedOutKeys
     rotation: RotationService
     status: StatusService
+    key_configuration: KeyConfiguration
+    setup_kits: SetupKits
+    key_exports: KeyExports
     audit: AuditTrail
     signer: Signer
     tenant_store: TenantStore
@@ -73,6 +91,65 @@ class Keystead:
         """Status of a tenant's key; see `StatusService.status`."""
         with self._parts.gate.enter(caller, Op.KEY_STATUS, tenant_id):
             return self._parts.status.status(tenant_id)
+
+    def update_tenant(
+        self,
+        caller: Caller,
+        tenant_id: str,
+        *,
+        display_name: str | None = None,
+        offering: str | None = None,
+        accept_unbound_policy: bool | None = None,
+    ) -> TenantRecord:
+        """Change what the operator knows of a tenant; see `Tenants.update`."""
+        with self._parts.gate.enter(caller, Op.TENANT_UPDATE, check_tenant_id(tenant_id)) as facts:
+            changes = {
+                "display_name": display_name,
+                "offering": offering,
+                "unbound_policy_accepted": accept_unbound_policy,
+            }
+            changes = {name: value for name, value in changes.items() if value is not None}
+            facts.update(changes)
+            return self._parts.tenants.update(tenant_id, **changes)
+
+    def validate_key(self, caller: Caller, tenant_id: str, target: KeyTarget) -> Report:
+        """Examine a key without changing anything; see `KeyConfiguration.validate`."""
+        with self._parts.gate.enter(caller, Op.KEY_VALIDATE, tenant_id) as facts:
+            facts.update(kek=target.locator)
+            report = self._parts.key_configuration.validate(tenant_id, target)
+            facts.update(passed=report.ok, failed=[check.name for check in report.failed()])
+            return report
+
+    def configure_key(self, caller: Caller, tenant_id: str, target: KeyTarget) -> KeyConfigured:
+        """Put a tenant under a KEK of its own, or under another; see `KeyConfiguration.configure`."""
+        with self._parts.gate.enter(caller, Op.KEY_CONFIGURE, tenant_id) as facts:
+            facts.update(kek=target.locator, role_arn=target.role_arn, activation=target.activation)
+            report = self._parts.key_configuration.configure(tenant_id, target, facts)
+            return KeyConfigured(report, self._parts.status.status(tenant_id))
+
+    def revert_key(self, caller: Caller, tenant_id: str) -> KeyStatus:
+        """Cancel a scheduled KEK, or go back to the platform's; see `KeyConfiguration.revert`."""
+        with self._parts.gate.enter(caller, Op.KEY_REVERT, tenant_id) as facts:
+            self._parts.key_configuration.revert(tenant_id, facts)
+            return self._parts.status.status(tenant_id)
+
+    def check_key(self, caller: Caller, tenant_id: str) -> KeyStatus:
+        """Do what is due for a tenant's key; see `KeyConfiguration.check`."""
+        with self._parts.gate.enter(caller, Op.KEY_CHECK, tenant_id) as facts:
+            self._parts.key_configuration.check(tenant_id, facts)
+            return self._parts.status.status(tenant_id)
+
+    def key_setup(self, caller: Caller, tenant_id: str, provider: str) -> SetupKit:
+        """What the tenant does in its own cloud; see `SetupKits.kit`."""
+        with self._parts.gate.enter(caller, Op.KEY_SETUP, tenant_id):
+            return self._parts.setup_kits.kit(tenant_id, provider)
+
+    def key_export(self, caller: Caller, tenant_id: str) -> KeyExport:
+        """Everything needed to read messages without this service; see `KeyExports.export`."""
+        with self._parts.gate.enter(caller, Op.KEY_EXPORT, tenant_id) as facts:
+            export = self._parts.key_exports.export(tenant_id)
+            facts.update(rows=len(export.items))
+            return export
 
     def rotate(self, caller: Caller, tenant_id: str) -> Rotation:
         """Rotate a tenant's branch key; see `RotationService.rotate`."""

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from core.domain.checks import Report
+from core.domain.key_target import KeyTarget
 from core.domain.states import State
 from core.domain.tenants import KeyPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class MoveProgress:
+    """How far a change of KEK has got.
+
+    Attributes:
+        moving_from: Locator of the former KEK.
+        moving_to: Locator of the new one.
+        rewrapped: Branch key versions that lie under the new KEK.
+        total: Branch key versions there are.
+    """
+
+    moving_from: str
+    moving_to: str
+    rewrapped: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +49,14 @@ class KeyStatus:
         active_created: When it was made, UTC.
         versions: How many versions are readable.
         rotation_due: When the next version is due, UTC, ISO 8601.
+        nickname: The tenant's name for its KEK, or "".
+        role_arn: AWS: the role through which it is reached, or "".
+        reversible: Whether going back to the platform's key is possible.
+        exclusive_from: UTC: from when on no backup holds a row under the former KEK; "" if none ever did, or while
+            rows are still being rewrapped.
+        pending: What comes into force at its activation date, or None.
+        move: How far a change of KEK has got, or None.
+        unreadable_versions: Versions that wait under a former KEK which refuses; they are readable when it returns.
         policy: The tenant's knobs.
         bounds: Published worst cases in seconds: ``kms_answers``, ``kms_silent``, ``kill_switch``.
         warnings: Sentences; empty if all is well.
@@ -52,6 +80,61 @@ class KeyStatus:
     policy: KeyPolicy
     bounds: Mapping[str, float]
     warnings: tuple[str, ...] = ()
+    nickname: str = ""
+    role_arn: str = ""
+    reversible: bool = False
+    exclusive_from: str = ""
+    pending: KeyTarget | None = None
+    move: MoveProgress | None = None
+    unreadable_versions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KeyConfigured:
+    """What configuring a key did: the examination it passed, and the key's status since."""
+
+    report: Report
+    status: KeyStatus
+
+
+@dataclass(frozen=True, slots=True)
+class SetupKit:
+    """What a tenant does in its own cloud to let this service use a key.
+
+    Attributes:
+        tenant_id: The tenant that the policies are bound to.
+        provider: The cloud.
+        external_id: What AssumeRole presents for this tenant.
+        identity: Whom the policies name.
+        documents: JSON documents by name.
+        steps: In order; each with ``title``, ``text`` and ``commands``.
+    """
+
+    tenant_id: str
+    provider: str
+    external_id: str
+    identity: str
+    documents: Mapping[str, Any]
+    steps: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyExport:
+    """A tenant's branch key rows, wrapped as they are stored, for reading messages without this service.
+
+    Attributes:
+        tenant_id: The tenant.
+        table_name: The logical key store name; part of every row's wrap.
+        kek: Locator of the KEK in force.
+        branch_key_ids: Whose rows these are, the primary first.
+        items: hv-1 items in DynamoDB's JSON.
+    """
+
+    tenant_id: str
+    table_name: str
+    kek: str
+    branch_key_ids: tuple[str, ...]
+    items: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from core.domain.branch_keys import ACTIVE, CREATE_TIME_FORMAT, StoredRow
 from core.domain.tenants import TenantRecord
-from core.errors import StoreCorrupt
 from core.service.branch_key_writer import BranchKeyWriter
-from core.service.branch_keys import BranchKeys
+from core.service.key_mover import KeyMover
 from core.service.results import Rotation
+from core.service.row_checks import RowChecks
 from core.service.state_gate import StateGate, TenantView
 from core.service.tenants import Tenants
 
@@ -19,15 +19,19 @@ class RotationService:
 
     Args:
         gate: Checks states.
-        branch_keys: Verify the row in force.
+        rows: Read and check the row in force.
         writer: Writes the new one.
+        mover: Raises fences that a change of configuration left behind.
         tenants: Keep the sequence floor.
     """
 
-    def __init__(self, gate: StateGate, branch_keys: BranchKeys, writer: BranchKeyWriter, tenants: Tenants) -> None:
+    def __init__(
+        self, gate: StateGate, rows: RowChecks, writer: BranchKeyWriter, mover: KeyMover, tenants: Tenants
+    ) -> None:
         self._gate = gate
-        self._branch_keys = branch_keys
+        self._rows = rows
         self._writer = writer
+        self._mover = mover
         self._tenants = tenants
 
     def rotate(self, tenant_id: str) -> Rotation:
@@ -42,6 +46,7 @@ class RotationService:
         view = self._gate.enter(tenant_id, "write")
         self._gate.refresh(view, forced=True)
         view.require("write")
+        self._mover.settle(view.record)
         active = self._writer.rotate(view.record, self._current(view))
         sequence = active.mac.sequence if active.mac else 0
         view.saw(sequence)
@@ -59,12 +64,12 @@ class RotationService:
 
     def _current(self, view: TenantView) -> StoredRow:
         record = view.record
-        stored = self._branch_keys.verified(view, record.branch_key_id, ACTIVE)
+        stored = self._rows.read(view, record.branch_key_id, ACTIVE)
         if stored is None and record.sequence_floor == 0:
             self._writer.create(record)
-            stored = self._branch_keys.verified(view, record.branch_key_id, ACTIVE)
+            stored = self._rows.read(view, record.branch_key_id, ACTIVE)
         if stored is None:
-            raise StoreCorrupt("a stored branch key row is missing")
+            raise self._rows.missing(record.tenant_id, record.branch_key_id, ACTIVE)
         return stored
 
 

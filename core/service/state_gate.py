@@ -7,9 +7,11 @@ cached before it, or arrives after it from a request sent before, serves no more
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from threading import Lock
 from typing import Literal
 
+from core.domain.key_target import parse_instant
 from core.domain.states import RULES, State
 from core.domain.tenants import TenantRecord
 from core.domain.timing import LONG_AGO, Instant
@@ -125,6 +127,8 @@ class StateGate:
         self._store_silence = store_silence
         self._views: LruCache[str, TenantView] = LruCache(limit, on_evict=TenantView.retire)
         self._lock = Lock()
+        self.on_scheduled: Callable[[TenantView], None] = _nothing_scheduled
+        """Called before an operation of a tenant whose own key is scheduled; activates it where that is due."""
 
     def enter(self, tenant_id: str, access: Access) -> TenantView:
         """A tenant's view, fresh now and allowing the access.
@@ -136,6 +140,8 @@ class StateGate:
             StoreCorrupt: The stored record cannot be read.
         """
         view = self.enter_any(tenant_id)
+        if view.record.state is State.SCHEDULED:
+            self.on_scheduled(view)
         view.require(access)
         return view
 
@@ -217,13 +223,19 @@ class StateGate:
         view.record, view.may_read, view.may_write = record, rule.may_read, rule.may_write
         view.read_at = started
         view.saw(record.sequence_floor)
-        view.counts_until(started.plus(self._state_age))
+        view.counts_until(_until_activation(record, started, started.plus(self._state_age)))
 
     def purge(self, tenant_id: str) -> None:
         """Make a tenant's cached keys useless in this process, at once."""
         view = self._views.get(tenant_id)
         if view is not None:
             view.purge()
+
+    def expire(self, tenant_id: str) -> None:
+        """Have a tenant's record read anew by the next operation: this process has just written it."""
+        view = self._views.get(tenant_id)
+        if view is not None:
+            view.counts_until(LONG_AGO)
 
     def purge_all(self) -> None:
         """Make every cached key useless, and every record stale."""
@@ -239,6 +251,18 @@ class StateGate:
                 view = TenantView(tenant_id)
                 self._views.put(tenant_id, view)
             return view
+
+
+def _nothing_scheduled(_view: TenantView) -> None:
+    """What is done about scheduled keys until `StateGate.on_scheduled` is set."""
+
+
+def _until_activation(record: TenantRecord, now: Instant, deadline: Instant) -> Instant:
+    # The first call after the activation date must not be served by what was read before it.
+    if record.pending is None:
+        return deadline
+    activation = parse_instant(record.pending.activation)
+    return Instant(min(deadline.wall, activation), deadline.boot) if activation > now.wall else deadline
 
 
 _CACHED_KEYS_SERVE = frozenset({State.ACTIVE, State.DEGRADED})

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
 
-from core.domain.branch_keys import CREATE_TIME_FORMAT
 from core.domain.kek import Kek
+from core.domain.key_target import parse_instant
 from core.domain.states import RULES
-from core.ports import KeyStore
+from core.domain.tenants import TenantRecord
 from core.service.providers import Providers
-from core.service.results import KeyStatus
+from core.service.results import KeyStatus, MoveProgress
 from core.service.rotation import RotationService, due
+from core.service.row_checks import RowChecks
+from core.service.state_gate import StateGate
 from core.service.tenants import Tenants
 from core.service.timekeeper import Timekeeper
 
@@ -21,7 +23,8 @@ class StatusService:
     Args:
         tenants: Hold the records.
         rotation: Reads the ACTIVE row.
-        store: Counts versions.
+        gate: Gives the tenant's view.
+        rows: Read and check the versions.
         providers: Name the platform's KEK.
         timekeeper: Reads the clock.
         state_age: Seconds for which a record counts; the kill switch's bound.
@@ -31,7 +34,8 @@ class StatusService:
         self,
         tenants: Tenants,
         rotation: RotationService,
-        store: KeyStore,
+        gate: StateGate,
+        rows: RowChecks,
         providers: Providers,
         timekeeper: Timekeeper,
         *,
@@ -39,7 +43,8 @@ class StatusService:
     ) -> None:
         self._tenants = tenants
         self._rotation = rotation
-        self._store = store
+        self._gate = gate
+        self._rows = rows
         self._providers = providers
         self._timekeeper = timekeeper
         self._state_age = state_age
@@ -51,12 +56,18 @@ class StatusService:
             NotFound: There is no such tenant.
             StoreUnavailable, StoreCorrupt: It cannot be read.
         """
-        record = self._tenants.read(tenant_id)
+        self._tenants.read(tenant_id)
         active = self._rotation.current(tenant_id)
+        view = self._gate.enter_any(tenant_id)
+        self._gate.refresh(view, forced=True)
+        record = view.record
+        versions = [
+            stored.row.kek.locator
+            for branch_key_id in record.branch_keys
+            for stored in self._rows.versions(view, branch_key_id)
+        ]
+        unreadable = sum(locator not in record.keks for locator in versions)
         rule, kek, rotation_due = RULES[record.state], Kek(record.kek), due(active, record)
-        warnings = []
-        if rotation_due < datetime.fromtimestamp(self._timekeeper.now().wall, UTC).strftime(CREATE_TIME_FORMAT):
-            warnings.append("The branch key's rotation is overdue.")
         return KeyStatus(
             tenant_id=tenant_id,
             state=record.state,
@@ -71,13 +82,41 @@ class StatusService:
             active_version=active.row.version_id,
             active_sequence=active.mac.sequence if active.mac else 0,
             active_created=active.row.create_time,
-            versions=len(self._store.list_versions(record.branch_key_id)),
+            versions=len(versions) - unreadable,
             rotation_due=rotation_due,
             policy=record.policy,
             bounds={
                 "kms_answers": record.policy.lease,
-                "kms_silent": max(record.policy.lease, record.policy.outage_grace),
+                "kms_silent": max(record.policy.lease, record.outage_grace),
                 "kill_switch": self._state_age,
             },
-            warnings=tuple(warnings),
+            warnings=tuple(self._warnings(record, rotation_due, unreadable)),
+            nickname=record.binding.nickname,
+            role_arn=record.binding.role_arn,
+            reversible=record.reversible,
+            exclusive_from=record.exclusive_from,
+            pending=record.pending,
+            move=_progress(record, versions),
+            unreadable_versions=unreadable,
         )
+
+    def _warnings(self, record: TenantRecord, rotation_due: str, unreadable: int) -> Iterator[str]:
+        now = self._timekeeper.now().wall
+        if parse_instant(rotation_due) < now:
+            yield "The branch key's rotation is overdue."
+        if record.moving_from is not None:
+            yield "A change of key is under way or was cut short; 'keystead check' goes on with it."
+        if record.pending is not None and parse_instant(record.pending.activation) <= now:
+            yield "The scheduled key's date has passed and it is not in force yet; 'keystead check' activates it."
+        if unreadable:
+            yield f"{unreadable} older versions wait under a former key that refuses, and are readable when it returns."
+        if record.unbound_policy_accepted:
+            yield "The operator accepts a key policy that is not bound to this tenant."
+        if record.binding.custom_key_store:
+            yield "The key lies in a custom key store: if it does not answer, nothing is served beyond the lease."
+
+
+def _progress(record: TenantRecord, versions: Sequence[str]) -> MoveProgress | None:
+    if record.moving_from is None:
+        return None
+    return MoveProgress(record.moving_from, record.kek, versions.count(record.kek), len(versions))

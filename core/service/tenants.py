@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 from core.domain.branch_keys import CREATE_TIME_FORMAT
-from core.domain.tenants import MAX_DISPLAY_NAME, KeyPolicy, TenantRecord, check_tenant_id
+from core.domain.tenants import DEFAULT_OFFERING, MAX_DISPLAY_NAME, KeyPolicy, TenantRecord, check_tenant_id
 from core.errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
 from core.service.branch_key_writer import BranchKeyWriter
 from core.service.providers import Providers
@@ -27,6 +29,7 @@ class Tenants:
         providers: Name the platform's KEK.
         timekeeper: Reads the clock.
         policy: The knobs a new tenant starts with.
+        offerings: Names of what a tenant may have bought.
     """
 
     def __init__(
@@ -36,12 +39,14 @@ class Tenants:
         providers: Providers,
         timekeeper: Timekeeper,
         policy: KeyPolicy,
+        offerings: Collection[str] = (DEFAULT_OFFERING,),
     ) -> None:
         self._records = records
         self._writer = writer
         self._providers = providers
         self._timekeeper = timekeeper
         self._policy = policy
+        self._offerings = offerings
 
     def create(self, tenant_id: str, display_name: str = "") -> tuple[TenantRecord, bool]:
         """Create a tenant under the platform's key, or find that it exists.
@@ -59,8 +64,7 @@ class Tenants:
             StoreUnavailable: A store did not answer; calling again is safe.
         """
         check_tenant_id(tenant_id)
-        if len(display_name) > MAX_DISPLAY_NAME or not display_name.isprintable():
-            raise InvalidRequest(f"a display name has at most {MAX_DISPLAY_NAME} printable characters")
+        _check_display_name(display_name)
         now = datetime.fromtimestamp(self._timekeeper.now().wall, UTC).strftime(CREATE_TIME_FORMAT)
         record = TenantRecord(
             tenant_id=tenant_id,
@@ -82,6 +86,36 @@ class Tenants:
             self.raise_floor(tenant_id, 1)
             record = record.with_floor(1)
         return record, created
+
+    def update(self, tenant_id: str, **changes: Any) -> TenantRecord:
+        """Change what the operator knows of a tenant.
+
+        Args:
+            tenant_id: The tenant.
+            changes: ``display_name``, ``offering`` or ``unbound_policy_accepted``.
+
+        Raises:
+            NotFound: There is no such tenant.
+            InvalidRequest: A name is not well formed, or there is no such offering.
+            Conflict: The record keeps changing, or the id is spent.
+            StoreUnavailable, StoreCorrupt: It cannot be read or written now.
+        """
+        _check_display_name(changes.get("display_name", ""))
+        offering = changes.get("offering")
+        if offering is not None and offering not in self._offerings:
+            raise InvalidRequest("there is no such offering", hint=f"there are: {', '.join(sorted(self._offerings))}")
+        for _ in range(ATTEMPTS):
+            record = self.read(tenant_id)
+            found = self._records.read(tenant_id)
+            if found is None or found[0] != record:
+                continue
+            try:
+                changed = replace(record, **changes)
+                self._records.write(changed, expected_revision=found[1])
+            except Conflict:
+                continue
+            return changed
+        raise Conflict("the tenant's record keeps changing", hint="try again")
 
     def read(self, tenant_id: str) -> TenantRecord:
         """A tenant's record as stored now.
@@ -138,3 +172,8 @@ class Tenants:
                 continue
             except StoreUnavailable:
                 return
+
+
+def _check_display_name(name: str) -> None:
+    if len(name) > MAX_DISPLAY_NAME or not name.isprintable():
+        raise InvalidRequest(f"a display name has at most {MAX_DISPLAY_NAME} printable characters")

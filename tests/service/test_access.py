@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from core.domain.key_target import KeyTarget
 from core.domain.tenants import SYSTEM
 from core.errors import AccessDenied, Denial, InternalError, KeyUnreachable, MessageInvalid, Silence
 from core.service.access import Caller, Op, Operation, Permission
 from core.service.keystead import Keystead
 from core.service.results import DecryptItem, EncryptItem
-from tests.service.world import OPERATOR, World, caller
+from tests.service.world import OPERATOR, OTHER_KEK, World, caller
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,19 @@ class Prepared:
 
 Call = Callable[[Keystead, Caller, Prepared], object]
 
+TARGET = KeyTarget(OTHER_KEK.locator, activation="2100-01-01T00:00:00.000000Z")
 CALLS: dict[str, tuple[Operation, Call]] = {
     "create_tenant": (Op.TENANT_CREATE, lambda k, c, w: k.create_tenant(c, "acme")),
     "list_tenants": (Op.TENANT_LIST, lambda k, c, w: k.list_tenants(c)),
     "show_tenant": (Op.TENANT_SHOW, lambda k, c, w: k.show_tenant(c, "acme")),
     "key_status": (Op.KEY_STATUS, lambda k, c, w: k.key_status(c, "acme")),
+    "update_tenant": (Op.TENANT_UPDATE, lambda k, c, w: k.update_tenant(c, "acme", display_name="Acme")),
+    "validate_key": (Op.KEY_VALIDATE, lambda k, c, w: k.validate_key(c, "acme", TARGET)),
+    "configure_key": (Op.KEY_CONFIGURE, lambda k, c, w: k.configure_key(c, "acme", TARGET)),
+    "revert_key": (Op.KEY_REVERT, lambda k, c, w: k.revert_key(c, "acme")),
+    "check_key": (Op.KEY_CHECK, lambda k, c, w: k.check_key(c, "acme")),
+    "key_setup": (Op.KEY_SETUP, lambda k, c, w: k.key_setup(c, "acme", "local")),
+    "key_export": (Op.KEY_EXPORT, lambda k, c, w: k.key_export(c, "acme")),
     "rotate": (Op.KEY_ROTATE, lambda k, c, w: k.rotate(c, "acme")),
     "encrypt": (Op.ENCRYPT, lambda k, c, w: k.encrypt(c, "acme", b"x", {})),
     "decrypt": (Op.DECRYPT, lambda k, c, w: k.decrypt(c, "acme", w.message, {})),
@@ -66,6 +75,7 @@ def test_the_table_of_calls_is_complete() -> None:
 
 @pytest.fixture
 def prepared(world: World) -> Prepared:
+    world.app.key_configuration.configure("acme", TARGET, {})  # so that there is something to revert
     return Prepared(world.encrypt(), world.app.keystead._parts.handed_out.grant("acme", {}).encrypted_data_key)
 
 

@@ -25,6 +25,7 @@ from core.stores.memory import MemoryAuditLog, MemoryKeyStore, MemoryTenantStore
 
 PLATFORM = Kek("local:platform")
 OTHER_KEK = Kek("local:customer-acme")
+THIRD_KEK = Kek("local:customer-new")
 
 
 class FakeClock:
@@ -51,7 +52,7 @@ class ScriptedKms:
     """A KeyProvider with keys in memory; ``trouble`` runs before each answer and may raise or wait."""
 
     def __init__(self) -> None:
-        self.keys = {kek.locator: os.urandom(32) for kek in (PLATFORM, OTHER_KEK)}
+        self.keys = {kek.locator: os.urandom(32) for kek in (PLATFORM, OTHER_KEK, THIRD_KEK)}
         self.unwraps: list[Mapping[str, str]] = []
         self.wraps = 0
         self.trouble: Callable[[str, Mapping[str, str]], None] = lambda operation, context: None
@@ -193,7 +194,8 @@ class World:
             platform_kek=PLATFORM,
             connectors={"local": self.connector},
         )
-        return assemble(self.config or Config(policy=self.policy), leaves)
+        config = self.config or Config(policy=self.policy)
+        return assemble(replace(config, offerings={"default": frozenset({"local"}), "basic": frozenset()}), leaves)
 
     def tenant(self, tenant_id: str = "acme") -> TenantRecord:
         """Create a tenant."""

@@ -1,0 +1,175 @@
+"""Clients of the SDK: one per key to a tenant's KEK, each signing only with what it is handed for the call at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Lock, local
+from typing import Any
+
+from core.providers.aws_kms.calls import Answer, Budget, Calls, Request
+from core.providers.aws_kms.failures import Failure, own, read
+from core.providers.aws_kms.settings import AwsSettings
+
+CONNECT_SECONDS, READ_SECONDS = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Temporary credentials of an assumed role."""
+
+    access_key_id: str = field(repr=False)
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(repr=False)
+
+
+class Connection:
+    """One client to one service in one Region, made on first use.
+
+    Args:
+        factory: Makes it.
+        service: ``kms`` or ``sts``.
+        region: The Region.
+    """
+
+    def __init__(self, factory: ClientFactory, service: str, region: str) -> None:
+        self._factory = factory
+        self._service, self._region = service, region
+        self._signing = _Signing()
+        self._client: Any = None
+        self._lock = Lock()
+
+    def ask(
+        self, calls: Calls, request: Request, budget: Budget, credentials: Credentials | None = None
+    ) -> Answer | Failure:
+        """Make a call, signed with these credentials, or with our own where there are none."""
+        return calls.make(request, lambda: self._ask(request, credentials), budget)
+
+    def close(self) -> None:
+        """Close its idle connections."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _ask(self, request: Request, credentials: Credentials | None) -> Answer | Failure:
+        # Runs on a thread that may be abandoned: whatever is raised is told, and nothing escapes.
+        try:
+            call = self._method(request.operation)
+            frozen = self._factory.frozen(credentials)
+        except Exception as error:  # noqa: BLE001 - configuration and credential chains raise anything
+            return own(error, request.operation)
+        try:
+            with self._signing.using(frozen):
+                answer: Answer = call(**request.params)
+        except Exception as error:  # noqa: BLE001 - the SDK's parsers raise anything over a broken body
+            return read(error, request.operation)
+        return answer
+
+    def _method(self, operation: str) -> Callable[..., Any]:
+        from botocore import xform_name
+
+        with self._lock:
+            if self._client is None:
+                self._client = self._factory.make(self._service, self._region, self._signing)
+            method: Callable[..., Any] = getattr(self._client, xform_name(operation))
+            return method
+
+
+class ClientFactory:
+    """Makes clients, and knows our own credentials.
+
+    Args:
+        settings: Endpoint and credentials.
+    """
+
+    def __init__(self, settings: AwsSettings) -> None:
+        self._settings = settings
+        self._loader: Any = None
+        self._own: Any = None
+        self._loading, self._finding = Lock(), Lock()
+
+    def make(self, service: str, region: str, signing: _Signing) -> Any:
+        """A client that signs with what ``signing`` holds at the time of a call."""
+        from botocore.config import Config
+        from botocore.session import Session
+
+        # A session of its own, as sessions are not thread-safe; what is costly, the loaded models, is shared.
+        session = Session()
+        with self._loading:
+            if self._loader is None:
+                self._loader = session.get_component("data_loader")
+        session.register_component("data_loader", self._loader)
+        session.register_component("credential_provider", signing)
+        session.set_config_variable("sts_regional_endpoints", "regional")
+        return session.create_client(
+            service,
+            region_name=region,
+            endpoint_url=self._settings.endpoint_url or None,
+            config=Config(
+                connect_timeout=CONNECT_SECONDS,
+                read_timeout=READ_SECONDS,
+                retries={"total_max_attempts": 1, "mode": "standard"},
+                tcp_keepalive=True,
+                # An endpoint comes from the settings or it is AWS's own; a variable must not send keys elsewhere.
+                ignore_configured_endpoint_urls=True,
+            ),
+        )
+
+    def frozen(self, credentials: Credentials | None) -> Any:
+        """Credentials in the SDK's form: these, or our own as they are now.
+
+        Raises:
+            Exception: Our own cannot be had, whatever the SDK raises then.
+        """
+        from botocore.credentials import ReadOnlyCredentials
+        from botocore.exceptions import NoCredentialsError
+
+        if credentials is not None:
+            return ReadOnlyCredentials(
+                credentials.access_key_id, credentials.secret_access_key, credentials.session_token, None
+            )
+        settings = self._settings
+        if settings.access_key_id:
+            return ReadOnlyCredentials(
+                settings.access_key_id, settings.secret_access_key, settings.session_token or None, None
+            )
+        with self._finding:
+            if self._own is None:
+                from botocore.session import Session
+
+                self._own = Session().get_credentials()
+        if self._own is None:
+            raise NoCredentialsError
+        return self._own.get_frozen_credentials()
+
+
+class _Signing:
+    """Stands where the SDK expects credentials, and where it expects their provider.
+
+    It has none of its own: outside `using`, on whatever thread, a request cannot be signed at all.
+    """
+
+    method = "keystead"
+
+    def __init__(self) -> None:
+        self._held = local()
+
+    def load_credentials(self) -> _Signing:
+        return self
+
+    def get_deferred_property(self, _name: str) -> Callable[[], None]:
+        """The SDK asks for the account's id, which neither KMS nor STS endpoints need."""
+        return lambda: None
+
+    def get_frozen_credentials(self) -> Any:
+        return self._held.frozen
+
+    @contextmanager
+    def using(self, frozen: Any) -> Iterator[None]:
+        self._held.frozen = frozen
+        try:
+            yield
+        finally:
+            del self._held.frozen

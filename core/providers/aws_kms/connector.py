@@ -1,0 +1,152 @@
+"""Reaches tenants' KEKs in AWS KMS: `core.ports.KeyConnector`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from threading import Lock
+from typing import Any
+
+from core.domain.arns import KeyArn, RoleArn
+from core.domain.checks import Report
+from core.domain.kek import KeyAccess
+from core.errors import InvalidRequest
+from core.ports import Clock
+from core.providers.aws_kms.calls import OPERATION_SECONDS, Budget, Calls
+from core.providers.aws_kms.clients import ClientFactory, Connection
+from core.providers.aws_kms.examination import EXAMINATION_SECONDS, Examination
+from core.providers.aws_kms.failures import Failure
+from core.providers.aws_kms.identity import OwnIdentity, account_of
+from core.providers.aws_kms.provider import AwsKeyProvider
+from core.providers.aws_kms.sessions import SessionCache, SessionKey, TenantSession
+from core.providers.aws_kms.settings import AwsSettings
+from core.providers.aws_kms.setup_kit import setup_kit
+
+
+class AwsKms:
+    """Connector to AWS KMS. Thread-safe; does no I/O until a key is used.
+
+    Args:
+        settings: What the operator configures.
+        clock: Counts budgets and the age of sessions.
+        remaining: Seconds of KMS time left to the request under way; asked before every call.
+        limit: Most accesses kept ready. Each that is in use holds a client of about 300 KiB.
+    """
+
+    def __init__(
+        self,
+        settings: AwsSettings,
+        clock: Clock,
+        *,
+        remaining: Callable[[], float] = lambda: OPERATION_SECONDS,
+        limit: int = 10_000,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._remaining = remaining
+        self._factory = ClientFactory(settings)
+        self._calls = Calls()
+        self._sts: dict[str, Connection] = {}
+        self._sts_lock = Lock()
+        self._sessions = SessionCache(limit, lambda key: self._session(key, restricted=True))
+        home = settings.sts_region or min(settings.regions, default="us-east-1")
+        self._identity = OwnIdentity(self._sts_in(home), self._calls)
+
+    def connect(self, access: KeyAccess) -> AwsKeyProvider:
+        """See `core.ports.KeyConnector.connect`.
+
+        Raises:
+            InvalidRequest: The KEK is not an ARN of a KMS key, lies in a Region or account where tenants' keys may not
+                lie, or is reached by a role without an external id.
+        """
+        key, role = _parsed(access)
+        if key.region not in self._settings.regions:
+            raise InvalidRequest(f"keys in the Region {key.region} are not served", hint=self._regions_hint())
+        if self._own_accounts() & {key.account, role.account if role else key.account}:
+            raise InvalidRequest("a tenant's key or role cannot lie in the platform's own account")
+        if role and not access.external_id:
+            raise InvalidRequest("a role is assumed with an external id only")
+        session = self._sessions.get(SessionKey.of(access))
+        return AwsKeyProvider(access.kek, session, access.lease, self._operation)
+
+    def examine(self, access: KeyAccess, context: Mapping[str, str]) -> Report:
+        """See `core.ports.KeyConnector.examine`. Takes at most about 30 seconds.
+
+        Raises:
+            InvalidRequest: The KEK is not an ARN of a KMS key, or the role not one of a role.
+        """
+        key, role = _parsed(access)
+        sessions = {
+            restricted: self._session(SessionKey.of(access), restricted=restricted) for restricted in (True, False)
+        }
+        try:
+            return Examination(
+                access=access,
+                key=key,
+                role=role,
+                context=context,
+                regions=self._settings.regions,
+                own_accounts=self._own_accounts(),
+                identity=self._identity,
+                principal=self._settings.principal,
+                session=sessions[True],
+                unrestricted=sessions[False],
+                budget=lambda seconds, remaining: Budget(self._clock, seconds, remaining),
+            ).report(Budget(self._clock, EXAMINATION_SECONDS, lambda: EXAMINATION_SECONDS))
+        finally:
+            for session in sessions.values():
+                session.close()
+
+    def setup_kit(self, tenant_id: str, external_id: str, *, account: str = "") -> Mapping[str, Any]:
+        """See `core.ports.KeyConnector.setup_kit`.
+
+        Args:
+            tenant_id: As there.
+            external_id: As there.
+            account: The tenant's AWS account, if it is known; else a placeholder stands in its place.
+
+        Raises:
+            Silence: As there.
+        """
+        principal = self._settings.principal
+        if not principal:
+            found = self._identity.find(self._operation())
+            if isinstance(found, Failure):
+                raise found.signal()
+            principal = found.principal
+        return setup_kit(principal, tenant_id, external_id, account)
+
+    def close(self) -> None:
+        """Close every connection and forget every session."""
+        self._sessions.clear()
+        with self._sts_lock:
+            connections = list(self._sts.values())
+        for connection in connections:
+            connection.close()
+
+    def _operation(self) -> Budget:
+        return Budget(self._clock, OPERATION_SECONDS, self._remaining)
+
+    def _session(self, key: SessionKey, *, restricted: bool) -> TenantSession:
+        kms = Connection(self._factory, "kms", key.region)
+        sts = self._sts_in(self._settings.sts_region or key.region)
+        return TenantSession(key, kms, sts, self._calls, self._clock, restricted=restricted)
+
+    def _sts_in(self, region: str) -> Connection:
+        # Shared by all tenants: it signs with our own credentials, which are no tenant's, and keeps nothing of a call.
+        with self._sts_lock:
+            return self._sts.setdefault(region, Connection(self._factory, "sts", region))
+
+    def _own_accounts(self) -> frozenset[str]:
+        known = self._identity.known
+        return self._settings.accounts | {account_of(self._settings.principal), known.account if known else ""} - {""}
+
+    def _regions_hint(self) -> str:
+        return f"keys may lie in {', '.join(sorted(self._settings.regions)) or 'no Region at all'}"
+
+
+def _parsed(access: KeyAccess) -> tuple[KeyArn, RoleArn | None]:
+    key = KeyArn.parse(access.kek.locator)
+    role = RoleArn.parse(access.role_arn) if access.role_arn else None
+    if role and role.partition != key.partition:
+        raise InvalidRequest("the role and the key lie in different partitions of AWS")
+    return key, role

@@ -1,0 +1,85 @@
+"""What a key's metadata says of its fitness to be a tenant's KEK."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from core.providers.aws_kms.checklist import Checklist
+from core.providers.aws_kms.provider import ENABLED, in_custom_store
+
+FITNESS = ("enabled", "type", "usage")
+"""Checks without which a round trip makes no sense."""
+_MEND_STATE = {
+    "Disabled": "Enable the key.",
+    "PendingDeletion": "Cancel the key's deletion, then enable it.",
+    "PendingReplicaDeletion": "Cancel the key's deletion, then enable it.",
+    "PendingImport": "Import the key's material.",
+    "Unavailable": "Connect the key's custom key store.",
+}
+
+
+def check_metadata(checks: Checklist, metadata: Mapping[str, Any], now: float | None) -> None:
+    """Note what DescribeKey told.
+
+    Args:
+        checks: Where to note it.
+        metadata: Of the key.
+        now: The KMS's wall clock, or None if it told none.
+    """
+    state = metadata["KeyState"]
+    if state == ENABLED:
+        checks.passed("enabled", "the key is enabled")
+    else:
+        mend = _MEND_STATE.get(state, "Wait until the key's state is Enabled.")
+        checks.failed("enabled", f"the key's state is {state}", mend)
+    spec = metadata.get("KeySpec") or metadata.get("CustomerMasterKeySpec") or "not told"
+    if spec == "SYMMETRIC_DEFAULT":
+        checks.passed("type", "the key is symmetric")
+    else:
+        checks.failed("type", f"the key's spec is {spec}", "Create a symmetric key (SYMMETRIC_DEFAULT).")
+    usage = metadata.get("KeyUsage") or "not told"
+    if usage == "ENCRYPT_DECRYPT":
+        checks.passed("usage", "the key is for encryption")
+    else:
+        checks.failed("usage", f"the key's usage is {usage}", "Create a key with usage ENCRYPT_DECRYPT.")
+    _check_key_store(checks, metadata)
+    _check_deletion(checks, metadata, now)
+
+
+def _check_key_store(checks: Checklist, metadata: Mapping[str, Any]) -> None:
+    checks.custom_key_store = in_custom_store(metadata)
+    if checks.custom_key_store:
+        checks.warned(
+            "key_store",
+            "the key lies in a custom or external key store",
+            "A withdrawal looks like an outage there, so nothing is served while the store does not answer. Use a key "
+            "in AWS KMS itself if outages should be ridden out.",
+        )
+    else:
+        checks.passed("key_store", "the key lies in AWS KMS itself")
+
+
+def _check_deletion(checks: Checklist, metadata: Mapping[str, Any], now: float | None) -> None:
+    deletion, expiry = metadata.get("DeletionDate"), metadata.get("ValidTo")
+    if metadata["KeyState"] in ("PendingDeletion", "PendingReplicaDeletion") or deletion:
+        checks.failed(
+            "deletion",
+            f"the key is to be deleted{_on(deletion)}",
+            "Cancel the key's deletion (aws kms cancel-key-deletion), then enable it.",
+        )
+    elif not isinstance(expiry, datetime):
+        checks.passed("deletion", "no deletion is scheduled, and the key does not expire")
+    elif now is not None and expiry.timestamp() <= now:
+        checks.failed("deletion", f"the key's material expired{_on(expiry)}", "Import the key's material again.")
+    else:
+        checks.warned(
+            "deletion",
+            f"the key's material expires{_on(expiry)}",
+            "Import it again before that, or without an expiry: from then on nothing can be read until you do.",
+        )
+
+
+def _on(date: object) -> str:
+    return f" on {date:%Y-%m-%d %H:%M} UTC" if isinstance(date, datetime) else ""

@@ -1,0 +1,268 @@
+"""Sessions of one tenant's access to one KEK, and the bounded cache of them.
+
+Where a role is assumed, its temporary credentials live here and nowhere else, under a key that starts with the tenant
+and its configuration revision: no other tenant's access, nor this one's of another time, can come to use them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from hashlib import sha256
+from threading import Lock
+from typing import NamedTuple
+
+from core.domain.arns import KeyArn
+from core.domain.kek import KeyAccess
+from core.domain.timing import Instant
+from core.ports import Clock
+from core.providers.aws_kms.calls import Answer, Budget, Calls, Request
+from core.providers.aws_kms.clients import Connection, Credentials
+from core.providers.aws_kms.failures import Failure, Kind, silent
+
+SESSION_SECONDS = 900
+"""What AWS allows at least."""
+MARGIN = 60
+"""Seconds before its end in which a session is not used any more."""
+ACTIONS = ("kms:Encrypt", "kms:Decrypt", "kms:DescribeKey", "kms:GetKeyRotationStatus")
+_NAME_LENGTH = 64
+
+
+class SessionKey(NamedTuple):
+    """What a session is kept under: whose it is first, then all that it was made from."""
+
+    tenant_id: str
+    revision: int
+    region: str
+    role_arn: str
+    external_id: str
+    key_arn: str
+
+    @classmethod
+    def of(cls, access: KeyAccess) -> SessionKey:
+        """The key for an access whose ARN has been checked."""
+        region = KeyArn.parse(access.kek.locator).region
+        return cls(access.tenant_id, access.revision, region, access.role_arn, access.external_id, access.kek.locator)
+
+    def __repr__(self) -> str:
+        return f"<SessionKey of {self.tenant_id!r} revision {self.revision} to {self.key_arn}>"
+
+
+class _Session(NamedTuple):
+    credentials: Credentials
+    asked: Instant
+
+
+class TenantSession:
+    """One tenant's access to one KEK.
+
+    Args:
+        key: Whose, and to what.
+        kms: Used for this access only.
+        sts: Signs with our own credentials only.
+        calls: Makes the calls.
+        clock: Counts a session's age.
+        restricted: Whether an assumed role is narrowed to the KEK and our actions. Examinations alone say no, to see
+            what else it may do.
+    """
+
+    def __init__(
+        self,
+        key: SessionKey,
+        kms: Connection,
+        sts: Connection,
+        calls: Calls,
+        clock: Clock,
+        *,
+        restricted: bool = True,
+    ) -> None:
+        self._key = key
+        self._kms, self._sts = kms, sts
+        self._calls, self._clock = calls, clock
+        self._restricted = restricted
+        self._session: _Session | None = None
+        self._lock = Lock()  # held while one caller assumes the role
+
+    def visit(self, budget: Budget, lease: float) -> Visit:
+        """One operation's use of this access.
+
+        Args:
+            budget: Ends it.
+            lease: Seconds for which a session may be used again.
+        """
+        return Visit(self, budget, lease)
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._kms.close()
+
+    def ask_kms(self, request: Request, budget: Budget, credentials: Credentials | None) -> Answer | Failure:
+        """Make one KMS call with these credentials; none are our own."""
+        return self._kms.ask(self._calls, request, budget, credentials)
+
+    def credentials(self, budget: Budget, lease: float) -> Credentials | Failure | None:
+        """What to sign with: a session young enough, or a new one; None for our own credentials."""
+        if not self._key.role_arn:
+            return None
+        limit = min(lease, SESSION_SECONDS - MARGIN)
+        found = self._usable(limit)
+        if found is not None:
+            return found
+        if limit <= 0:  # nobody else's session will do
+            return self._assume(budget)
+        if not self._lock.acquire(timeout=max(budget.left(), 0)):
+            return silent("AssumeRole", "time was up while another call assumed the role")
+        try:
+            return self._usable(limit) or self._assume(budget)
+        finally:
+            self._lock.release()
+
+    def forget(self, credentials: Credentials | None) -> None:
+        """Use this session no more, wherever it is used now."""
+        session = self._session
+        if session is not None and session.credentials is credentials:
+            self._session = None
+
+    def assume(self, budget: Budget, external_id: str | None) -> Credentials | Failure:
+        """Assume the role with any external id, or none, and keep nothing. For examinations.
+
+        Args:
+            budget: Ends it.
+            external_id: What to present; None to present nothing.
+        """
+        answer = self._sts.ask(self._calls, _assume_role(self._key, external_id, self._restricted), budget)
+        if isinstance(answer, Failure):
+            return answer
+        found = answer["Credentials"]
+        return Credentials(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
+
+    def _usable(self, limit: float) -> Credentials | None:
+        session = self._session
+        if session is None or limit <= 0 or self._now().elapsed(session.asked) >= limit:
+            return None
+        return session.credentials
+
+    def _assume(self, budget: Budget) -> Credentials | Failure:
+        asked = self._now()
+        found = self.assume(budget, self._key.external_id)
+        if isinstance(found, Credentials):
+            self._session = _Session(found, asked)
+        return found
+
+    def _now(self) -> Instant:
+        return Instant(self._clock.wall(), self._clock.boot())
+
+
+class Visit:
+    """One operation's use of an access: several calls, one budget, and at most one session (or one renewal of it).
+
+    Args:
+        session: The access.
+        budget: Ends it.
+        lease: Seconds for which a session may be used again.
+    """
+
+    def __init__(self, session: TenantSession, budget: Budget, lease: float) -> None:
+        self._session = session
+        self._budget = budget
+        self._lease = lease
+        self._entered: Credentials | None = None
+        self._is_own = False
+
+    def ask(self, request: Request) -> Answer | Failure:
+        """Make a KMS call, assuming the role before the first one where there is no session to use again."""
+        credentials = self._enter()
+        if isinstance(credentials, Failure):
+            return credentials
+        found = self._session.ask_kms(request, self._budget, credentials)
+        if credentials is None or not isinstance(found, Failure):
+            return found
+        if found.kind in (Kind.DENIAL, Kind.STATE, Kind.CREDENTIALS):
+            self._session.forget(credentials)
+        if found.kind is not Kind.CREDENTIALS:
+            return found
+        # The role's session ended early (or its role is gone): STS knows more.
+        self._entered, self._lease = None, 0
+        credentials = self._enter()
+        if isinstance(credentials, Failure):
+            return credentials
+        found = self._session.ask_kms(request, self._budget, credentials)
+        if isinstance(found, Failure) and found.kind is Kind.CREDENTIALS:
+            self._session.forget(credentials)
+            return silent(request.operation, f"{found.seen}, for a session just begun")
+        return found
+
+    def _enter(self) -> Credentials | Failure | None:
+        if self._entered is None and not self._is_own:
+            found = self._session.credentials(self._budget, self._lease)
+            if isinstance(found, Failure):
+                return found
+            self._entered, self._is_own = found, found is None
+        return self._entered
+
+
+class SessionCache:
+    """Sessions by key, the least recently used forgotten over the limit.
+
+    Args:
+        limit: Most sessions it keeps; at least 1.
+        make: Makes one; does no I/O.
+    """
+
+    def __init__(self, limit: int, make: Callable[[SessionKey], TenantSession]) -> None:
+        self._limit = limit
+        self._make = make
+        self._sessions: OrderedDict[SessionKey, TenantSession] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: SessionKey) -> TenantSession:
+        """The session of exactly this key, made if there is none."""
+        evicted = None
+        with self._lock:
+            session = self._sessions.get(key)
+            if session is None:
+                session = self._sessions[key] = self._make(key)
+                if len(self._sessions) > self._limit:
+                    _, evicted = self._sessions.popitem(last=False)
+            self._sessions.move_to_end(key)
+        if evicted is not None:
+            evicted.close()
+        return session
+
+    def clear(self) -> None:
+        """Forget all, and close their connections."""
+        with self._lock:
+            sessions, self._sessions = list(self._sessions.values()), OrderedDict()
+        for session in sessions:
+            session.close()
+
+
+def session_name(tenant_id: str) -> str:
+    """What the tenant sees in its log as the session's name: at most 64 of the characters that STS allows."""
+    name = "keystead-" + re.sub(r"[^A-Za-z0-9+=,.@_-]", "-", tenant_id)
+    if len(name) <= _NAME_LENGTH:
+        return name
+    digest = sha256(tenant_id.encode("utf-8", "replace")).hexdigest()[:8]
+    return f"{name[: _NAME_LENGTH - 9]}-{digest}"
+
+
+def _assume_role(key: SessionKey, external_id: str | None, restricted: bool) -> Request:
+    params = {
+        "RoleArn": key.role_arn,
+        "RoleSessionName": session_name(key.tenant_id),
+        "DurationSeconds": SESSION_SECONDS,
+    }
+    if external_id is not None:
+        params["ExternalId"] = external_id
+    if restricted:
+        # No condition on the context: an examination finds out whether the tenant's own policy has one.
+        statement = {"Effect": "Allow", "Action": list(ACTIONS), "Resource": key.key_arn}
+        params["Policy"] = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    return Request("AssumeRole", params, _is_session)
+
+
+def _is_session(answer: Answer) -> bool:
+    found = answer["Credentials"]
+    return all(type(found[name]) is str and found[name] for name in ("AccessKeyId", "SecretAccessKey", "SessionToken"))

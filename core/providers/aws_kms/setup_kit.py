@@ -1,0 +1,138 @@
+"""What a tenant does in AWS to let this service use a key of its own: policies and commands, filled in.
+
+Two ways. Either the key's policy names this service (a withdrawal is seen at the next call), or the tenant makes a role
+that this service assumes with an external id. DescribeKey and GetKeyRotationStatus take no encryption context, so they
+stand in a statement of their own: under a condition on the context they would never be allowed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+ACCOUNT, KEY, REGION = "<YOUR-ACCOUNT>", "<KEY-ARN>", "<REGION>"
+"""What the tenant replaces."""
+_CRYPTO = ["kms:Encrypt", "kms:Decrypt"]
+_DESCRIBE = ["kms:DescribeKey", "kms:GetKeyRotationStatus"]
+_ROLE = "keystead-byok"
+
+
+def setup_kit(principal: str, tenant_id: str, external_id: str, account: str = "") -> Mapping[str, Any]:
+    """Documents and steps; see `core.ports.KeyConnector.setup_kit`.
+
+    Args:
+        principal: ARN of this service's identity.
+        tenant_id: What the policies are bound to.
+        external_id: What this service presents when it assumes the tenant's role.
+        account: The tenant's account, or "".
+    """
+    account = account or ACCOUNT
+    partition = principal.split(":")[1]
+    documents = {
+        "key_policy": key_policy(partition, account, principal, tenant_id),
+        "trust_policy": trust_policy(principal, external_id),
+        "role_policy": role_policy(tenant_id),
+        "key_policy_for_role": _policy(_administration(partition, account)),
+    }
+    return {"identity": principal, "documents": documents, "steps": _steps(documents, partition, account, tenant_id)}
+
+
+def key_policy(partition: str, account: str, principal: str, tenant_id: str) -> dict[str, Any]:
+    """Policy of a key that names this service."""
+    named = {"Principal": {"AWS": principal}, "Resource": "*"}
+    return _policy(
+        _administration(partition, account),
+        {"Sid": "KeysteadCrypto", "Effect": "Allow", **named, "Action": _CRYPTO, "Condition": _bound(tenant_id)},
+        {"Sid": "KeysteadDescribe", "Effect": "Allow", **named, "Action": _DESCRIBE},
+    )
+
+
+def trust_policy(principal: str, external_id: str) -> dict[str, Any]:
+    """Who may assume the tenant's role: this service, when it presents the tenant's external id."""
+    return _policy(
+        {
+            "Sid": "KeysteadAssumesThisRole",
+            "Effect": "Allow",
+            "Principal": {"AWS": principal},
+            "Action": "sts:AssumeRole",
+            "Condition": {"StringEquals": {"sts:ExternalId": external_id}},
+        }
+    )
+
+
+def role_policy(tenant_id: str) -> dict[str, Any]:
+    """What the tenant's role may do."""
+    crypto = {"Sid": "KeysteadCrypto", "Effect": "Allow", "Action": _CRYPTO, "Resource": KEY}
+    return _policy(
+        {**crypto, "Condition": _bound(tenant_id)},
+        {"Sid": "KeysteadDescribe", "Effect": "Allow", "Action": _DESCRIBE, "Resource": KEY},
+    )
+
+
+def _policy(*statements: Mapping[str, Any]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def _administration(partition: str, account: str) -> dict[str, Any]:
+    root = {"AWS": f"arn:{partition}:iam::{account}:root"}
+    return {"Sid": "Administration", "Effect": "Allow", "Principal": root, "Action": "kms:*", "Resource": "*"}
+
+
+def _bound(tenant_id: str) -> dict[str, Any]:
+    return {"StringEquals": {"kms:EncryptionContext:tenant_id": tenant_id}}
+
+
+def _steps(documents: Mapping[str, Any], partition: str, account: str, tenant_id: str) -> list[dict[str, Any]]:
+    role_arn = f"arn:{partition}:iam::{account}:role/{_ROLE}"
+    return [
+        {
+            "title": "Save the documents",
+            "text": f"Replace {ACCOUNT}, {REGION} and, once the key exists, {KEY}. Take either the way of the key's "
+            "policy (steps A) or that of a role (steps B), not both.",
+            "commands": [_saved(name, document) for name, document in documents.items()],
+        },
+        {
+            "title": "A. Create a key whose policy names this service",
+            "text": "A symmetric key for encryption in a Region that this service serves. A withdrawal (disabling the "
+            "key or editing its policy) is seen at the next call.",
+            "commands": _create_key("key_policy"),
+        },
+        {
+            "title": "A. Put the key to use",
+            "text": "New policies may take some minutes to be seen everywhere in AWS.",
+            "commands": [
+                f"keystead key validate {tenant_id} --locator {KEY}",
+                f"keystead key configure {tenant_id} --locator {KEY}",
+            ],
+        },
+        {
+            "title": "B. Create a key and a role that this service assumes",
+            "text": "The key's policy leaves access to your account's roles. Disabling the key is seen at the next "
+            "call; removing the role or its trust takes effect when a session ends, at most 15 minutes later.",
+            "commands": [
+                *_create_key("key_policy_for_role"),
+                f"aws iam create-role --role-name {_ROLE} --assume-role-policy-document file://trust_policy.json",
+                f"aws iam put-role-policy --role-name {_ROLE} --policy-name use-key --policy-document file://role_policy.json",
+            ],
+        },
+        {
+            "title": "B. Put the key to use",
+            "text": "New roles and policies may take some minutes to be seen everywhere in AWS.",
+            "commands": [
+                f"keystead key validate {tenant_id} --locator {KEY} --role-arn {role_arn}",
+                f"keystead key configure {tenant_id} --locator {KEY} --role-arn {role_arn}",
+            ],
+        },
+    ]
+
+
+def _create_key(policy: str) -> list[str]:
+    return [
+        f"aws kms create-key --region {REGION} --policy file://{policy}.json",
+        f"aws kms enable-key-rotation --region {REGION} --key-id {KEY}",
+    ]
+
+
+def _saved(name: str, document: Mapping[str, Any]) -> str:
+    return f"cat > {name}.json <<'EOF'\n{json.dumps(document, indent=2)}\nEOF"

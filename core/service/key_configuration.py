@@ -1,0 +1,300 @@
+"""Bring your own key: validate, configure, schedule, activate, replace and go back (DESIGN 4 and 5).
+
+Nothing is changed before the key has passed its examination. What a change needs is written in an order in which every
+prefix is harmless: the claim, the probe, then the record, which `core.service.key_mover` carries out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from core.domain.bindings import Binding
+from core.domain.branch_keys import CREATE_TIME_FORMAT
+from core.domain.checks import Report, Result
+from core.domain.kek import Kek
+from core.domain.key_target import KeyTarget, parse_instant
+from core.domain.states import RULES, State
+from core.domain.tenants import TenantRecord
+from core.domain.timing import Instant
+from core.errors import Conflict, InvalidRequest, KeyCheckFailed, ProviderSignal
+from core.ports import Events, KeyProvider
+from core.service.kek_claims import KekClaims
+from core.service.key_mover import STATE_CHANGED, KeyMover
+from core.service.key_validation import KeyValidation
+from core.service.probes import Probes
+from core.service.providers import Providers
+from core.service.setup_kits import SetupKits
+from core.service.state_gate import StateGate
+from core.service.tenant_records import TenantRecords
+from core.service.tenants import Tenants
+
+_FIRST = frozenset({State.PLATFORM, State.SCHEDULED})
+"""States of a tenant that has no KEK of its own in force yet."""
+
+
+class KeyConfiguration:
+    """Configures tenants' keys.
+
+    Args:
+        tenants: Read the tenants.
+        records: Hold their records.
+        setup_kits: Make external ids.
+        validation: Examines keys.
+        claims: Know whose key is whose.
+        probes: Make probe envelopes.
+        mover: Carries changes of KEK out.
+        providers: Reach the clouds.
+        gate: Reads a record anew that was written here.
+        events: Hear of changes of state.
+        now: Reads both clocks.
+    """
+
+    def __init__(
+        self,
+        *,
+        tenants: Tenants,
+        records: TenantRecords,
+        setup_kits: SetupKits,
+        validation: KeyValidation,
+        claims: KekClaims,
+        probes: Probes,
+        mover: KeyMover,
+        providers: Providers,
+        gate: StateGate,
+        events: Events,
+        now: Callable[[], Instant],
+    ) -> None:
+        self._tenants = tenants
+        self._records = records
+        self._setup_kits = setup_kits
+        self._validation = validation
+        self._claims = claims
+        self._probes = probes
+        self._mover = mover
+        self._providers = providers
+        self._gate = gate
+        self._events = events
+        self._now = now
+
+    def validate(self, tenant_id: str, target: KeyTarget) -> Report:
+        """Examine a key for a tenant without putting it to use.
+
+        Raises:
+            NotFound: There is no such tenant.
+            InvalidRequest: The target is not well formed, or names a cloud this service does not reach.
+            StoreUnavailable, StoreCorrupt, VendorFault, KeyUnreachable: Our own stores or keys are in trouble.
+        """
+        return self._validation.examine(self._setup_kits.with_external_id(tenant_id), target.check())
+
+    def configure(self, tenant_id: str, target: KeyTarget, facts: dict[str, Any]) -> Report:
+        """Put a tenant under a KEK of its own, or under another, now or from its activation date on.
+
+        Asked again for what is half done, it finishes it.
+
+        Args:
+            tenant_id: The tenant.
+            target: The KEK.
+            facts: What was done is added to these, for the audit.
+
+        Returns:
+            The examination that the key passed.
+
+        Raises:
+            NotFound: There is no such tenant.
+            InvalidRequest: As in `validate`.
+            KeyCheckFailed: The key did not pass its examination; nothing was changed.
+            Conflict: Another change is under way, or was first.
+            KeyWithheld, Unavailable: A key does not serve. If the change had begun, asking again goes on with it.
+            StoreUnavailable, StoreCorrupt: A store does not answer, or a row is refused.
+        """
+        target = target.check()
+        record, revision = self._ready_to_change(tenant_id, target)
+        report = self._passing(record, target)
+        facts["warned"] = [check.name for check in report.checks if check.result is Result.WARN]
+        target = replace(target, custom_key_store=report.custom_key_store)
+        if not self._claims.claim(target.kek, tenant_id):
+            raise Conflict("this key was just taken by another tenant")
+        if not self._schedule(record, revision, target, facts):
+            self._begin(record, revision, target, facts)
+            self._carry_out(tenant_id, facts)
+        return report
+
+    def revert(self, tenant_id: str, facts: dict[str, Any]) -> None:
+        """Cancel a scheduled KEK, or go back to the platform's key where that was allowed at enablement.
+
+        Raises:
+            NotFound: There is no such tenant.
+            Conflict: The tenant is under the platform's key, or going back was not allowed at enablement.
+            KeyRevoked, KeyUnreachable, VendorFault: A KEK does not serve; calling again goes on where this stopped.
+            StoreUnavailable, StoreCorrupt: A store does not answer, or a row is refused.
+        """
+        record, revision = self._read(tenant_id)
+        platform = self._providers.platform_kek
+        if record.state is State.SCHEDULED and record.moving_from is None:
+            self._write(replace(record, state=State.PLATFORM, pending=None, probe_digest=""), revision, record.state)
+            facts["cancelled"] = True
+            return
+        if record.kek != platform.locator:
+            self._may_go_back(record)
+            # Rows that an enablement cut short never rewrapped still count under the platform's key.
+            binding = record.moving_binding if record.moving_from else Binding(since=record.configuration_revision + 1)
+            self._move(record, revision, platform, binding, "", facts, reversible=record.reversible)
+        elif record.moving_from is None:
+            raise Conflict("the tenant is under the platform's key already")
+        self._carry_out(tenant_id, facts)
+
+    def _may_go_back(self, record: TenantRecord) -> None:
+        if record.moving_from == self._providers.platform_kek.locator:
+            return  # never fully enabled
+        if record.moving_from is not None:
+            raise Conflict("a change of key is under way", hint="finish it first: POST key/check")
+        if not record.reversible:
+            raise Conflict(
+                "this tenant's key was enabled for good: there is no way back to the platform's key",
+                hint="another key of the tenant's own can replace it",
+            )
+
+    def check(self, tenant_id: str, facts: dict[str, Any]) -> None:
+        """Do what is due for a tenant's key: activate it, finish what is half done, fetch what a returned KEK gives.
+
+        Raises:
+            As `configure`, KeyCheckFailed apart.
+        """
+        record, revision = self._read(tenant_id)
+        if record.pending is not None:
+            if not self.due(record):
+                return
+            self._activate(record, revision, record.pending, facts)
+        elif record.moving_from is None and not record.lost_keks:
+            self._mover.settle(record)
+            return
+        self._carry_out(tenant_id, facts)
+
+    def due(self, record: TenantRecord) -> bool:
+        """Whether a tenant's scheduled key should be in force by now."""
+        if record.state is not State.SCHEDULED:
+            return False
+        return record.pending is None or parse_instant(record.pending.activation) <= self._now().wall
+
+    def _ready_to_change(self, tenant_id: str, target: KeyTarget) -> tuple[TenantRecord, int]:
+        self._setup_kits.with_external_id(tenant_id)
+        record, revision = self._read(tenant_id)
+        if record.state is State.SUSPENDED:
+            raise RULES[record.state].refusal()
+        if record.moving_from is not None and target.locator not in record.keks:
+            raise Conflict("another change of key is under way", hint="finish it first: POST key/check")
+        if target.locator == self._providers.platform_kek.locator:
+            raise InvalidRequest("this is the platform's own key", hint="DELETE key goes back to it, where allowed")
+        return record, revision
+
+    def _passing(self, record: TenantRecord, target: KeyTarget) -> Report:
+        report = self._validation.examine(record, target)
+        if not report.ok:
+            failed = ", ".join(check.name for check in report.failed())
+            raise KeyCheckFailed(
+                f"the key did not pass its examination: {failed}",
+                hint="each check says what was seen and what to do; POST key/validate repeats it without changing "
+                "anything",
+                checks=tuple(check.to_body() for check in report.checks),
+            )
+        return report
+
+    def _schedule(self, record: TenantRecord, revision: int, target: KeyTarget, facts: dict[str, Any]) -> bool:
+        if not target.activation or parse_instant(target.activation) <= self._now().wall:
+            return False
+        if record.state not in _FIRST or record.moving_from is not None:
+            raise Conflict(
+                "only the first key of a tenant can be scheduled", hint="leave the activation date out to replace it"
+            )
+        probe = self._probes.make(self._provider(record, target), target.kek, record.tenant_id)
+        scheduled = replace(record, state=State.SCHEDULED, pending=target, probe_digest=probe.digest)
+        self._write(scheduled, revision, record.state)
+        facts["scheduled"] = target.activation
+        return True
+
+    def _begin(self, record: TenantRecord, revision: int, target: KeyTarget, facts: dict[str, Any]) -> None:
+        if record.moving_from is not None and _reached_alike(record, target):
+            facts["resumed"] = True
+            return
+        probe = self._probes.make(self._provider(record, target), target.kek, record.tenant_id)
+        reversible = target.reversible if record.state in _FIRST else record.reversible
+        binding = _binding(record, target)
+        self._move(record, revision, target.kek, binding, probe.digest, facts, reversible=reversible)
+
+    def _provider(self, record: TenantRecord, target: KeyTarget) -> KeyProvider:
+        return self._providers.connect(record.access_as(target.kek, target.role_arn))
+
+    def _activate(self, record: TenantRecord, revision: int, target: KeyTarget, facts: dict[str, Any]) -> None:
+        # Not examined again on a caller's time; the KEK of set-up must serve, and the contract still cover it.
+        if not self._validation.entitles(record, target):
+            raise Conflict("the tenant's offering does not cover this key any more")
+        try:
+            self._probes.unwrap(self._provider(record, target), record.tenant_id, record.probe_digest)
+        except ProviderSignal as signal:
+            raise self._providers.refusal(target.kek, signal) from None
+        binding = _binding(record, target)
+        self._move(record, revision, target.kek, binding, record.probe_digest, facts, reversible=target.reversible)
+        facts["activated"] = target.locator
+
+    def _move(
+        self,
+        record: TenantRecord,
+        revision: int,
+        kek: Kek,
+        binding: Binding,
+        probe_digest: str,
+        facts: dict[str, Any],
+        *,
+        reversible: bool = False,
+    ) -> None:
+        same = kek.locator == record.kek
+        facts.update(moving_from=record.moving_from if same else record.kek, moving_to=kek.locator)
+        self._records.write(
+            replace(
+                record,
+                kek=kek.locator,
+                binding=binding,
+                moving_from=record.moving_from if same else record.kek,
+                moving_binding=record.moving_binding if same else record.binding,
+                configuration_revision=record.configuration_revision + 1,
+                probe_digest=probe_digest,
+                reversible=reversible,
+                pending=None,
+                exclusive_from=record.exclusive_from if same else "",
+            ),
+            expected_revision=revision,
+        )
+
+    def _carry_out(self, tenant_id: str, facts: dict[str, Any]) -> None:
+        moved = self._mover.run(tenant_id)
+        facts.update(rewrapped=moved.rewrapped, rotated=moved.rotated, waiting=moved.waiting)
+
+    def _read(self, tenant_id: str) -> tuple[TenantRecord, int]:
+        self._tenants.read(tenant_id)  # refuses what does not exist, and spent ids
+        found = self._records.read(tenant_id)
+        if found is None:
+            raise Conflict("the tenant was removed meanwhile")
+        return found
+
+    def _write(self, record: TenantRecord, revision: int, before: State) -> None:
+        since = datetime.fromtimestamp(self._now().wall, UTC).strftime(CREATE_TIME_FORMAT)
+        self._records.write(replace(record, since=since), expected_revision=revision)
+        self._gate.expire(record.tenant_id)
+        if record.state is not before:
+            self._events.emit(STATE_CHANGED, record.tenant_id, {"from": before.value, "to": record.state.value})
+
+
+def _binding(record: TenantRecord, target: KeyTarget) -> Binding:
+    # The same KEK reached by another role keeps its rows, and so does one that a change under way was to leave behind;
+    # a new one counts from the revision about to be written.
+    since = {record.moving_from: record.moving_binding.since, record.kek: record.binding.since}.get(
+        target.locator, record.configuration_revision + 1
+    )
+    return Binding(target.role_arn, since, target.nickname, target.custom_key_store)
+
+
+def _reached_alike(record: TenantRecord, target: KeyTarget) -> bool:
+    return (record.kek, record.binding.role_arn) == (target.locator, target.role_arn)

@@ -1,0 +1,99 @@
+"""A tenant's probe envelope: a random key wrapped under its KEK at set-up, to ask the KEK itself and nothing else.
+
+A branch key row can fail for reasons of ours; the probe fails only if the KEK does. Its digest lies in the tenant's
+authenticated record, so that nobody who can write the store can swap it for one that always, or never, unwraps.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from base64 import b64decode, b64encode
+from contextlib import suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from core.domain.context import TENANT_KEY
+from core.domain.kek import KEY_BYTES, Kek, WrappedKey
+from core.errors import Conflict, ProviderSignal, StoreCorrupt, WrapMismatch
+from core.ports import KeyProvider, TenantStore
+from core.service.providers import Providers
+
+PREFIX = "probe:"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A probe as stored.
+
+    Attributes:
+        kek: The KEK.
+        ciphertext: What its wrap gave.
+    """
+
+    kek: Kek
+    ciphertext: bytes = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        """What the tenant's record keeps, hex."""
+        return sha256(self.kek.locator.encode() + b"\n" + self.ciphertext).hexdigest()
+
+
+class Probes:
+    """Makes and tries probes.
+
+    Args:
+        store: Holds them.
+        providers: Say what a signal means.
+        table_name: The logical key store name.
+    """
+
+    def __init__(self, store: TenantStore, providers: Providers, table_name: str) -> None:
+        self._store = store
+        self._providers = providers
+        self._table_name = table_name
+
+    def context(self, tenant_id: str) -> dict[str, str]:
+        """What a tenant's probe is wrapped under; KEK examinations use the same."""
+        return {TENANT_KEY: tenant_id, "keystead-purpose": "probe", "tablename": self._table_name}
+
+    def make(self, provider: KeyProvider, kek: Kek, tenant_id: str) -> Probe:
+        """Wrap a probe, see that it unwraps, and store it.
+
+        Raises:
+            KeyRevoked, KeyUnreachable, VendorFault: The KEK does not serve.
+            StoreUnavailable: The store does not answer.
+        """
+        key, context = os.urandom(KEY_BYTES), self.context(tenant_id)
+        try:
+            wrapped = provider.wrap(kek, key, context)
+            provider.unwrap(wrapped, context)
+        except ProviderSignal as signal:
+            raise self._providers.refusal(kek, signal) from None
+        probe = Probe(wrapped.kek, wrapped.ciphertext)
+        body = {"kek": probe.kek.locator, "wrapped": b64encode(probe.ciphertext).decode()}
+        with suppress(Conflict):  # a random key: the same digest is the same probe
+            self._store.write(tenant_id, PREFIX + probe.digest, body, expected_revision=0)
+        return probe
+
+    def unwrap(self, provider: KeyProvider, tenant_id: str, digest: str) -> None:
+        """Try a stored probe; returns if its KEK serves.
+
+        Raises:
+            Denial, Silence: What the KEK's provider signals.
+            StoreCorrupt: The probe is gone, is not the one of the digest, or does not unwrap.
+            StoreUnavailable: The store does not answer.
+        """
+        document = self._store.read(tenant_id, PREFIX + digest)
+        try:
+            body = {} if document is None else document.body
+            probe = Probe(Kek(body["kek"]), b64decode(body["wrapped"], validate=True))
+        except (KeyError, TypeError, ValueError):
+            raise StoreCorrupt("a tenant's probe is missing or cannot be read") from None
+        if not hmac.compare_digest(probe.digest, digest):
+            raise StoreCorrupt("a tenant's probe is not the one its record names")
+        try:
+            provider.unwrap(WrappedKey(probe.kek, probe.ciphertext), self.context(tenant_id))
+        except WrapMismatch:
+            raise StoreCorrupt("a tenant's probe does not unwrap") from None

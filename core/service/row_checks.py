@@ -1,0 +1,104 @@
+"""Checks stored branch key rows before anything is done with them: MAC, owner, KEK, and age (DESIGN 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from core.domain.branch_keys import ACTIVE, StoredRow
+from core.errors import StoreCorrupt
+from core.ports import KeyStore
+from core.service.alarms import Alarms
+from core.service.row_macs import RowMacs
+from core.service.state_gate import StateGate, TenantView
+
+
+class RowChecks:
+    """Reads rows and refuses those that this service did not write, or that are of an earlier time.
+
+    Args:
+        store: Holds the rows.
+        macs: Check them.
+        gate: Reads a tenant's record anew where it may be older than the row.
+        alarms: Tell the operator of corrupt rows.
+        raise_floor: Records the highest sequence seen of a tenant's branch key: tenant id, sequence.
+    """
+
+    def __init__(
+        self,
+        store: KeyStore,
+        macs: RowMacs,
+        gate: StateGate,
+        alarms: Alarms,
+        raise_floor: Callable[[str, int], None],
+    ) -> None:
+        self._store = store
+        self._macs = macs
+        self._gate = gate
+        self._alarms = alarms
+        self._raise_floor = raise_floor
+
+    def read(self, view: TenantView, branch_key_id: str, row_type: str) -> StoredRow | None:
+        """Read a row and check it.
+
+        Returns:
+            The row, or None where there is none.
+
+        Raises:
+            StoreCorrupt: A check failed; the operator is alarmed.
+            StoreUnavailable, VendorFault, KeyUnreachable: It cannot be read or checked now.
+        """
+        stored = self._store.read(branch_key_id, row_type)
+        if stored is None:
+            return None
+        self._check(view, stored, branch_key_id, row_type)
+        if row_type == ACTIVE and stored.mac is not None and branch_key_id == view.record.branch_key_id:
+            if stored.mac.sequence < view.floor:
+                raise self.corrupt(view.tenant_id, stored, "it is older than one seen before")
+            view.saw(stored.mac.sequence)
+            if stored.mac.sequence > view.record.sequence_floor:
+                self._raise_floor(view.tenant_id, stored.mac.sequence)
+        return stored
+
+    def versions(self, view: TenantView, branch_key_id: str) -> Sequence[StoredRow]:
+        """Every version of a branch key, checked.
+
+        Raises:
+            As `read`.
+        """
+        rows = self._store.list_versions(branch_key_id)
+        for stored in rows:
+            self._check(view, stored, branch_key_id, stored.row.type)
+        return rows
+
+    def _check(self, view: TenantView, stored: StoredRow, branch_key_id: str, row_type: str) -> None:
+        row, mac = stored.row, stored.mac
+        if mac is None or not self._macs.holds(stored):
+            raise self.corrupt(view.tenant_id, stored, "its MAC is missing or wrong")
+        if (row.branch_key_id, row.type, row.tenant_id) != (branch_key_id, row_type, view.tenant_id):
+            raise self.corrupt(view.tenant_id, stored, "it does not belong here")
+        if self._misplaced(view, stored):
+            # The view may be older than a move that has just ended.
+            self._gate.refresh(view, forced=True)
+            problem = self._misplaced(view, stored)
+            if problem:
+                raise self.corrupt(view.tenant_id, stored, problem)
+
+    def _misplaced(self, view: TenantView, stored: StoredRow) -> str:
+        binding = view.record.bindings(stored.row.branch_key_id).get(stored.row.kek.locator)
+        if binding is None:
+            return "it names a key that is not in the tenant's current set"
+        if stored.mac is not None and stored.mac.revision < binding.since:
+            return "it is of a time before the tenant's key came into force"
+        return ""
+
+    def corrupt(self, tenant_id: str, stored: StoredRow, problem: str) -> StoreCorrupt:
+        """Alarm the operator of a row, and give the error to raise."""
+        row = stored.row
+        about = f"{row.branch_key_id} {row.type}"
+        self._alarms("store_corrupt", tenant_id, about, problem=problem, kek=row.kek.locator)
+        return StoreCorrupt(f"a stored branch key row is refused: {problem}", alarmed=True)
+
+    def missing(self, tenant_id: str, branch_key_id: str, row_type: str) -> StoreCorrupt:
+        """Alarm the operator of a row that must be there and is not, and give the error to raise."""
+        self._alarms("store_corrupt", tenant_id, f"{branch_key_id} {row_type}", problem="it is missing")
+        return StoreCorrupt("a stored branch key row is missing", alarmed=True)
