@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from core.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 from functions.messages import Request
 from functions.models.base import Model, validate
-from functions.routes import Route
+from functions.route import Route
 from functions.strict_json import parse_json
 
 JSON = "application/json"

@@ -18,12 +18,13 @@ from core.domain.tenants import check_tenant_id
 from core.errors import InternalError, KeysteadError, MethodNotAllowed, ProviderSignal
 from core.service.access import Caller, allowed
 from core.service.keystead import Keystead
+from functions.calls import Answer, Call
 from functions.decoding import JSON, RAW, media_type, read_body, read_query, too_large
 from functions.faults import facts
 from functions.identity import Identity
 from functions.messages import Request, Response, choose_request_id
 from functions.models.base import Model
-from functions.operations import OPERATIONS, Answer, Call
+from functions.operations import OPERATIONS
 from functions.problems import BASE_HEADERS, RETRY_AFTER, problem_response
 from functions.routes import Match, match
 
@@ -124,7 +125,8 @@ class Handler:
             if not admission.allowed:
                 self._refuse_access(admission)
             document = read_body(route, admission.kind, admission.request.headers, body)
-            call = Call(self._service, admission.caller, admission.tenant_id, document, admission.query)
+            parameters = admission.match.parameters
+            call = Call(self._service, admission.caller, admission.tenant_id, parameters, document, admission.query)
             answer = OPERATIONS[route.operation](call)
             return self._finish(trace, _encode(answer, route.success, trace.request_id))
         except Exception as error:  # noqa: BLE001 - as above

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -19,8 +19,10 @@ from functions.decoding import CONTEXT_HEADER, FOREIGN_HEADER, JSON, RAW
 from functions.messages import MAX_BODY
 from functions.models.answers import Problem
 from functions.models.base import Model
+from functions.models.requests import PROVIDERS
 from functions.problems import MEDIA_TYPE, status_of
-from functions.routes import ROUTES, Route
+from functions.route import Route
+from functions.routes import ROUTES
 
 API_VERSION = "1.0"
 """Of the interface: grows when fields are added, and its first number with the path."""
@@ -29,6 +31,10 @@ _DESCRIPTION = (
     "Envelope encryption for multi-tenant services whose customers hold the key. Bodies are JSON of at most "
     f"{MAX_BODY} bytes; unknown fields are refused. Errors are problem documents (RFC 9457): switch on `code`."
 )
+_PARAMETERS: Mapping[str, dict[str, Any]] = {
+    "tenant_id": {"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,62}$"},
+    "provider": {"type": "string", "enum": list(PROVIDERS)},
+}
 _ALWAYS: tuple[type[KeysteadError], ...] = (errors.InternalError, errors.TooManyRequests)
 _WITH_BODY: tuple[type[KeysteadError], ...] = (errors.PayloadTooLarge, errors.UnsupportedMediaType)
 _WITH_TOKEN: tuple[type[KeysteadError], ...] = (
@@ -87,8 +93,7 @@ def _description(route: Route) -> str:
 
 
 def _path_parameters(route: Route) -> list[dict[str, Any]]:
-    schema = {"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,62}$"}
-    return [{"name": name, "in": "path", "required": True, "schema": schema} for name in route.parameters]
+    return [{"name": name, "in": "path", "required": True, "schema": _PARAMETERS[name]} for name in route.parameters]
 
 
 def _query_parameters(route: Route) -> list[dict[str, Any]]:

@@ -9,57 +9,21 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from core.domain.tenants import TenantRecord
 from core.errors import KeysteadError, PayloadTooLarge
-from core.service.access import Caller
-from core.service.keystead import Keystead
 from core.service.results import DecryptItem, EncryptItem
+from functions.calls import Answer, Call
 from functions.decoding import RAW, RawBody
+from functions.key_operations import KEY_OPERATIONS
 from functions.messages import MAX_BODY
 from functions.models import requests
-from functions.models.base import Model
 from functions.problems import problem
 
 _ITEM_SLACK = 128
 """Bytes that the decrypt request of one message needs besides the message and its context."""
 _BODY_SLACK = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One authenticated, decoded request.
-
-    Attributes:
-        service: The façade.
-        caller: Who asks; None on routes without a token.
-        tenant_id: From the path, well formed; "" where the path has none.
-        body: A model of the route, a `RawBody`, or None.
-        query: A model of the route, or None.
-    """
-
-    service: Keystead
-    caller: Caller | None
-    tenant_id: str
-    body: Model | RawBody | None = field(repr=False)
-    query: Model | None
-
-    @property
-    def who(self) -> Caller:
-        """The caller, on routes that need one."""
-        assert self.caller is not None
-        return self.caller
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A result to encode: a document as JSON, bytes as an octet-stream."""
-
-    content: Mapping[str, Any] | bytes = field(repr=False)
-    status: int = 0
-    """HTTP status; 0 for the route's own."""
 
 
 def _tenant(record: TenantRecord) -> dict[str, Any]:
@@ -68,6 +32,8 @@ def _tenant(record: TenantRecord) -> dict[str, Any]:
         "display_name": record.display_name,
         "state": record.state,
         "created": record.created,
+        "offering": record.offering,
+        "unbound_policy_accepted": record.unbound_policy_accepted,
     }
 
 
@@ -95,16 +61,18 @@ def show_tenant(call: Call) -> Answer:
     return Answer(_tenant(call.service.show_tenant(call.who, call.tenant_id)))
 
 
-def key_status(call: Call) -> Answer:
-    """GET /v1/tenants/{t}/key."""
-    status = call.service.key_status(call.who, call.tenant_id)
-    document = {item.name: getattr(status, item.name) for item in fields(status)}
-    return Answer({**document, "policy": asdict(status.policy), "bounds": dict(status.bounds)})
-
-
-def rotate(call: Call) -> Answer:
-    """POST /v1/tenants/{t}/key/rotate."""
-    return Answer(asdict(call.service.rotate(call.who, call.tenant_id)))
+def update_tenant(call: Call) -> Answer:
+    """PATCH /v1/tenants/{t}."""
+    body = call.body
+    assert isinstance(body, requests.TenantUpdate)
+    record = call.service.update_tenant(
+        call.who,
+        call.tenant_id,
+        display_name=body.display_name,
+        offering=body.offering,
+        accept_unbound_policy=body.accept_unbound_policy,
+    )
+    return Answer(_tenant(record))
 
 
 def encrypt(call: Call) -> Answer:
@@ -197,8 +165,8 @@ OPERATIONS: Mapping[str, Callable[[Call], Answer]] = {
         create_tenant,
         list_tenants,
         show_tenant,
-        key_status,
-        rotate,
+        update_tenant,
+        *KEY_OPERATIONS,
         encrypt,
         decrypt,
         new_data_key,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core import errors
-from core.errors import KeysteadError, MethodNotAllowed, ProviderSignal, Unauthenticated
+from core.errors import KeyCheckFailed, KeysteadError, MethodNotAllowed, ProviderSignal, Unauthenticated
 from functions.messages import Response
 
 MEDIA_TYPE = "application/problem+json"
@@ -35,6 +35,7 @@ STATUS: Mapping[type[KeysteadError], int] = {
     errors.KeySuspended: 424,
     errors.KeyNetworkBlocked: 424,
     errors.KeyWriteBlocked: 424,
+    errors.KeyCheckFailed: 422,
     errors.Unavailable: 503,
     errors.KeyUnreachable: 503,
     errors.VendorFault: 503,
@@ -45,6 +46,7 @@ STATUS: Mapping[type[KeysteadError], int] = {
     errors.ProviderSignal: 500,
     errors.Denial: 500,
     errors.Silence: 500,
+    errors.OwnFault: 500,
     errors.WrapMismatch: 500,
 }
 """Every class of the tree in `core.errors`; a test compares the two."""
@@ -80,7 +82,7 @@ def problem(error: KeysteadError, request_id: str = "") -> dict[str, Any]:
 
     Returns:
         ``type``, ``title``, ``status``, ``detail``, ``code``, ``retryable``, ``remedy``, and where they are known
-        ``hint`` and ``request_id``.
+        ``hint``, ``request_id`` and ``checks``.
     """
     error = shown(error)
     out: dict[str, Any] = {
@@ -96,6 +98,8 @@ def problem(error: KeysteadError, request_id: str = "") -> dict[str, Any]:
         out["hint"] = error.hint
     if request_id:
         out["request_id"] = request_id
+    if isinstance(error, KeyCheckFailed) and error.checks:
+        out["checks"] = [dict(check) for check in error.checks]
     return out
 
 

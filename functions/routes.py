@@ -1,6 +1,7 @@
 """The API as a table: every route, who may call it, what it reads, what it answers (DESIGN 7).
 
-Hosts register it, the handler walks it, `functions.openapi` and docs/api.md are made from it.
+Hosts register it, the handler walks it, `functions.openapi` and docs/api.md are made from it. The rows about a tenant's
+key are in `functions.key_routes`.
 """
 
 from __future__ import annotations
@@ -9,89 +10,21 @@ import re
 from dataclasses import dataclass
 
 from core import errors
-from core.errors import KeysteadError, MethodNotAllowed, NotFound
-from core.service.access import Op, Operation, Permission
+from core.errors import MethodNotAllowed, NotFound
+from core.service.access import Op
+from functions.key_routes import KEY_ROUTES
 from functions.messages import MAX_BODY
 from functions.models import answers, requests
-from functions.models.base import Model
+from functions.route import READ_ERRORS, TENANT, WRITE_ERRORS, Route
 
-SMALL_BODY = 64 * 1024
-"""Bytes of a body on routes that carry no data."""
 _PARAMETER = re.compile(r"\\\{(\w+)\\\}")
 # Unreserved characters only: a percent sign is no part of any name here, so %2F, %2e and encoded ids match nothing.
 _SEGMENT = r"(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]{1,128}"
 
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One row of the table.
-
-    Attributes:
-        method: HTTP method.
-        template: Path with ``{parameters}`` of one segment each.
-        operation: Name in `functions.operations` and ``operationId``.
-        summary: A few words.
-        response: Answer with status ``success``.
-        action: What the gate is asked for; None for routes without a token.
-        description: More than the summary, or "".
-        request: JSON body, or None where a body is refused.
-        batch: The other JSON body, told by its field ``items``.
-        batch_response: Answer to ``batch``.
-        query: Query parameters, or None where a query is refused.
-        raw: Whether ``application/octet-stream`` is read and answered too, with the context in a header.
-        success: HTTP status.
-        creates: Whether it answers 201 where something is new.
-        max_body: Bytes.
-        errors: What may be answered besides that which follows from the other columns.
-    """
-
-    method: str
-    template: str
-    operation: str
-    summary: str
-    response: type[Model] | None = None
-    action: Operation | None = None
-    description: str = ""
-    request: type[Model] | None = None
-    batch: type[Model] | None = None
-    batch_response: type[Model] | None = None
-    query: type[Model] | None = None
-    raw: bool = False
-    success: int = 200
-    creates: bool = False
-    max_body: int = SMALL_BODY
-    errors: tuple[type[KeysteadError], ...] = ()
-
-    @property
-    def permission(self) -> tuple[Permission, ...]:
-        """Any of these scopes suffices; empty for routes without a token."""
-        if self.action is None:
-            return ()
-        return (*([Permission.PLATFORM_OPERATE] if self.action.operator_too else []), self.action.permission)
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """Names of the parameters in the path."""
-        return tuple(re.findall(r"\{(\w+)\}", self.template))
-
-
-_KEY_ERRORS: tuple[type[KeysteadError], ...] = (
-    errors.NotFound,
-    errors.KeyRevoked,
-    errors.KeySuspended,
-    errors.KeyNetworkBlocked,
-    errors.KeyUnreachable,
-    errors.VendorFault,
-    errors.StoreCorrupt,
-)
-_WRITE_ERRORS = (*_KEY_ERRORS, errors.KeyWriteBlocked)
-_READ_ERRORS = (*_KEY_ERRORS, errors.MessageInvalid, errors.ContextMismatch)
-_TENANT = "/v1/tenants/{tenant_id}"
-
 ROUTES: tuple[Route, ...] = (
     Route(
         "PUT",
-        _TENANT,
+        TENANT,
         "create_tenant",
         "Create a tenant",
         answers.Tenant,
@@ -112,7 +45,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET",
-        _TENANT,
+        TENANT,
         "show_tenant",
         "Show a tenant",
         answers.Tenant,
@@ -120,29 +53,20 @@ ROUTES: tuple[Route, ...] = (
         errors=(errors.NotFound,),
     ),
     Route(
-        "GET",
-        f"{_TENANT}/key",
-        "key_status",
-        "Status of a tenant's key",
-        answers.KeyStatus,
-        Op.KEY_STATUS,
-        "State, warnings and the published bounds of revocation.",
-        errors=(errors.NotFound, errors.StoreCorrupt),
+        "PATCH",
+        TENANT,
+        "update_tenant",
+        "Change what the operator knows of a tenant",
+        answers.Tenant,
+        Op.TENANT_UPDATE,
+        "Fields that are left out or null stay as they are.",
+        request=requests.TenantUpdate,
+        errors=(errors.NotFound, errors.Conflict, errors.StoreCorrupt),
     ),
+    *KEY_ROUTES,
     Route(
         "POST",
-        f"{_TENANT}/key/rotate",
-        "rotate",
-        "Rotate the branch key",
-        answers.Rotation,
-        Op.KEY_ROTATE,
-        "Makes a new ACTIVE version. Older versions go on decrypting.",
-        request=requests.Empty,
-        errors=(*_WRITE_ERRORS, errors.Conflict),
-    ),
-    Route(
-        "POST",
-        f"{_TENANT}/encrypt",
+        f"{TENANT}/encrypt",
         "encrypt",
         "Encrypt data",
         answers.Encrypted,
@@ -154,11 +78,11 @@ ROUTES: tuple[Route, ...] = (
         batch_response=answers.EncryptedBatch,
         raw=True,
         max_body=MAX_BODY,
-        errors=_WRITE_ERRORS,
+        errors=WRITE_ERRORS,
     ),
     Route(
         "POST",
-        f"{_TENANT}/decrypt",
+        f"{TENANT}/decrypt",
         "decrypt",
         "Decrypt messages",
         answers.Decrypted,
@@ -169,33 +93,33 @@ ROUTES: tuple[Route, ...] = (
         batch_response=answers.DecryptedBatch,
         raw=True,
         max_body=MAX_BODY,
-        errors=_READ_ERRORS,
+        errors=READ_ERRORS,
     ),
     Route(
         "POST",
-        f"{_TENANT}/data-keys",
+        f"{TENANT}/data-keys",
         "new_data_key",
         "Hand out a data key",
         answers.DataKey,
         Op.DATA_KEY_GRANT,
         "A fresh 32-byte key for encrypting on the caller's side, plain and encrypted.",
         request=requests.DataKeyBody,
-        errors=_WRITE_ERRORS,
+        errors=WRITE_ERRORS,
     ),
     Route(
         "POST",
-        f"{_TENANT}/data-keys/decrypt",
+        f"{TENANT}/data-keys/decrypt",
         "open_data_key",
         "Open a handed-out data key",
         answers.OpenedDataKey,
         Op.DATA_KEY_OPEN,
         "Opens only keys that this service handed out, under the context they were made for.",
         request=requests.OpenDataKeyBody,
-        errors=_READ_ERRORS,
+        errors=READ_ERRORS,
     ),
     Route(
         "GET",
-        f"{_TENANT}/audit",
+        f"{TENANT}/audit",
         "audit_entries",
         "Read the audit chain",
         answers.AuditList,
@@ -205,7 +129,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET",
-        f"{_TENANT}/audit/checkpoints",
+        f"{TENANT}/audit/checkpoints",
         "audit_checkpoints",
         "Signed ends of the audit chain",
         answers.Checkpoints,

@@ -12,13 +12,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from core.errors import KeysteadError
+from functions import readers
 
 if TYPE_CHECKING:
-    from core.bootstrap import Config
+    from core.bootstrap import AwsConfig, Config
 
 PREFIX = "KEYSTEAD_"
+LOCAL_STAGE = "local"
+"""The stage of a developer's machine: the only one in which AWS may be an emulator."""
+LOCAL_REGION = "eu-central-1"
+LOCAL_CREDENTIALS = ("keystead-local", "keystead-local-secret")
+"""What the emulator knows this service by; worth nothing anywhere else. As in `functions.emulators`."""
+_ENDPOINT = "AWS_ENDPOINT_URL"
 
 
 class SettingsError(KeysteadError):
@@ -47,62 +55,59 @@ class Setting:
         return PREFIX + self.field.upper()
 
 
-def _number(low: int, high: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
-            raise ValueError(f"is a whole number from {low} to {high}")
-        return int(text)
-
-    return read
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text.lower() not in choices:
-            raise ValueError(f"is one of {', '.join(choices)}")
-        return text.lower()
-
-    return read
-
-
-def _switch(text: str) -> bool:
-    if text.lower() not in {"1", "true", "yes", "0", "false", "no"}:
-        raise ValueError("is 1 or 0")
-    return text.lower() in {"1", "true", "yes"}
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip().lower() for name in text.split(",") if name.strip())
-
-
-def _url(text: str) -> str:
-    if not text.startswith(("http://", "https://")):
-        raise ValueError("starts with http:// or https://")
-    return text.rstrip("/")
-
-
-def _text(text: str) -> str:
-    return text
-
-
 SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "stage",
+        readers.stage,
+        "Where this runs: local, or dev, test, prod and the like, where nothing of an emulator is taken",
+    ),
     Setting("data", Path, "Directory of the embedded store, the platform KEK and the signing keys"),
-    Setting("host", _text, "Address to listen on"),
-    Setting("port", _number(0, 65535), "Port to listen on; 0 takes a free one"),
-    Setting("workers", _number(1, 64), "Processes that serve"),
-    Setting("threads", _number(1, 256), "Requests one process works on at a time"),
-    Setting("max_requests", _number(1, 10_000), "Requests one process holds at a time; more are answered 429"),
-    Setting("shutdown_timeout", _number(0, 600), "Seconds that requests under way get at shutdown"),
-    Setting("allow_remote", _switch, "1 to listen on an address that is not loopback; there is no TLS"),
-    Setting("allowed_hosts", _names, "Host names to answer to besides loopback's, separated by commas"),
-    Setting("store", _one_of("sqlite", "memory"), "Where rows, tenants and audit are kept; memory forgets at the end"),
-    Setting("table_name", _text, "Logical key store name; bound into every wrapped branch key, never changed later"),
-    Setting("issuers", _text, "Trusted issuers of tokens: JSON, or the path of a file that holds it"),
-    Setting("local_issuer", _switch, "0 to refuse tokens of the key in the data directory"),
-    Setting("log_level", _one_of("debug", "info", "warning", "error"), "Least level of what is logged"),
-    Setting("url", _url, "Command line: the service to speak to"),
-    Setting("token", _text, "Command line: the token to present"),
-    Setting("tenant", _text, "Command line: the tenant to act on"),
+    Setting("host", readers.text, "Address to listen on"),
+    Setting("port", readers.number(0, 65535), "Port to listen on; 0 takes a free one"),
+    Setting("workers", readers.number(1, 64), "Processes that serve"),
+    Setting("threads", readers.number(1, 256), "Requests one process works on at a time"),
+    Setting("max_requests", readers.number(1, 10_000), "Requests one process holds at a time; more are answered 429"),
+    Setting("shutdown_timeout", readers.number(0, 600), "Seconds that requests under way get at shutdown"),
+    Setting("allow_remote", readers.switch, "1 to listen on an address that is not loopback; there is no TLS"),
+    Setting("allowed_hosts", readers.names, "Host names to answer to besides loopback's, separated by commas"),
+    Setting(
+        "store", readers.one_of("sqlite", "memory"), "Where rows, tenants and audit are kept; memory forgets at the end"
+    ),
+    Setting(
+        "table_name", readers.text, "Logical key store name; bound into every wrapped branch key, never changed later"
+    ),
+    Setting(
+        "aws_regions",
+        readers.regions,
+        "Regions of AWS in which tenants' keys may lie, separated by commas; without any, no AWS KMS",
+    ),
+    Setting(
+        "aws_accounts",
+        readers.accounts,
+        "The platform's own AWS accounts besides the one it runs in, separated by commas; no tenant's key lies there",
+    ),
+    Setting(
+        "aws_principal",
+        readers.principal,
+        "ARN of the role that tenants' policies name; asked of AWS if not set, which cannot tell a role's path",
+    ),
+    Setting("aws_endpoint_url", readers.url, "Emulator of AWS KMS and STS on this machine, in stage local only"),
+    Setting(
+        "offerings",
+        readers.text,
+        "Which offering covers keys in which clouds: JSON, or a file that holds it",
+    ),
+    Setting(
+        "backup_days",
+        readers.number(0, 3650),
+        "Days for which backups of the store are kept; until then they open under a tenant's former key",
+    ),
+    Setting("issuers", readers.text, "Trusted issuers of tokens: JSON, or the path of a file that holds it"),
+    Setting("local_issuer", readers.switch, "0 to refuse tokens of the key in the data directory"),
+    Setting("log_level", readers.one_of("debug", "info", "warning", "error"), "Least level of what is logged"),
+    Setting("url", readers.url, "Command line: the service to speak to"),
+    Setting("token", readers.text, "Command line: the token to present"),
+    Setting("tenant", readers.text, "Command line: the tenant to act on"),
 )
 
 
@@ -110,6 +115,7 @@ SETTINGS: tuple[Setting, ...] = (
 class Settings:
     """Everything that can be set; `SETTINGS` says what each field means. Seconds unless named."""
 
+    stage: str = LOCAL_STAGE
     data: Path = Path(".keystead")
     host: str = "127.0.0.1"
     port: int = 8080
@@ -121,6 +127,12 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     store: Literal["sqlite", "memory"] = "sqlite"
     table_name: str = "keystead-branch-keys"
+    aws_regions: tuple[str, ...] = ()
+    aws_accounts: tuple[str, ...] = ()
+    aws_principal: str = ""
+    aws_endpoint_url: str = ""
+    offerings: str = '{"default": ["aws_kms", "azure_key_vault"]}'
+    backup_days: int = 35
     issuers: str = field(default="", repr=False)
     local_issuer: bool = True
     log_level: str = "info"
@@ -152,7 +164,14 @@ class Settings:
                 values[known[name].field] = known[name].read(given[name])
             except ValueError as error:
                 raise SettingsError(f"{name} {error}", hint=known[name].meaning) from None
-        return cls(**values).check()
+        settings = cls(**values).check()
+        redirected = sorted(name for name in given if name == _ENDPOINT or name.startswith(f"{_ENDPOINT}_"))
+        if redirected and settings.stage != LOCAL_STAGE:
+            raise SettingsError(
+                f"{redirected[0]} sends the calls to AWS elsewhere, outside of the stage {LOCAL_STAGE}",
+                hint=f"unset it; an emulator is for KEYSTEAD_STAGE={LOCAL_STAGE}",
+            )
+        return settings
 
     def check(self) -> Settings:
         """Give the settings back if they go together.
@@ -170,7 +189,22 @@ class Settings:
                 hint="the local service has no TLS; set KEYSTEAD_ALLOW_REMOTE=1 and KEYSTEAD_ALLOWED_HOSTS if a "
                 "proxy in front of it has",
             )
+        self._check_endpoint()
         return self
+
+    def _check_endpoint(self) -> None:
+        if not self.aws_endpoint_url:
+            return
+        hint = "it is for an emulator on this machine: 'keystead emulator kms' prints its address"
+        if self.stage != LOCAL_STAGE:
+            raise SettingsError(f"KEYSTEAD_AWS_ENDPOINT_URL is set outside of the stage {LOCAL_STAGE}", hint=hint)
+        try:
+            parts = urlsplit(self.aws_endpoint_url)
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            raise SettingsError("KEYSTEAD_AWS_ENDPOINT_URL is no address", hint=hint) from None
+        if parts.scheme not in ("http", "https") or "@" in parts.netloc or not is_loopback(host or ""):
+            raise SettingsError("KEYSTEAD_AWS_ENDPOINT_URL is not a loopback address", hint=hint)
 
     @property
     def base_url(self) -> str:
@@ -179,10 +213,33 @@ class Settings:
         return self.url or f"http://{host}:{self.port}"
 
     def to_config(self) -> Config:
-        """What the composition root needs of the settings."""
-        from core.bootstrap import Config
+        """What the composition root needs of the settings.
 
-        return Config(data_dir=self.data, store=self.store, table_name=self.table_name)
+        Raises:
+            SettingsError: The offerings cannot be read.
+        """
+        from core.bootstrap import Config
+        from functions.offerings import read_offerings
+
+        return Config(
+            data_dir=self.data,
+            store=self.store,
+            table_name=self.table_name,
+            aws=self._aws(),
+            offerings=read_offerings(self.offerings),
+            backup_retention_days=self.backup_days,
+        )
+
+    def _aws(self) -> AwsConfig | None:
+        from core.bootstrap import AwsConfig
+
+        regions, accounts = frozenset(self.aws_regions), frozenset(self.aws_accounts)
+        if self.aws_endpoint_url:
+            endpoint = self.aws_endpoint_url.rstrip("/")
+            key_id, secret = LOCAL_CREDENTIALS
+            regions = regions or frozenset({LOCAL_REGION})
+            return AwsConfig(regions, accounts, self.aws_principal, endpoint, key_id, secret)
+        return AwsConfig(regions, accounts, self.aws_principal) if regions else None
 
 
 def is_loopback(host: str) -> bool:

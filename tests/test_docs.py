@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from core import errors
 from core.bootstrap import Config
 from core.domain.states import State
 from core.domain.tenants import KeyPolicy
+from core.providers.aws_kms.checklist import NAMES
+from functions.emulators.kms import LOCAL_ACCESS_KEY_ID, LOCAL_PRINCIPAL, LOCAL_SECRET_ACCESS_KEY, KmsEmulator
+from functions.emulators.wire import serve
 from functions.problems import status_of
 from functions.settings import SETTINGS, Settings
 from tests.cli.processes import environment, served
@@ -61,6 +65,14 @@ def test_the_error_tree_drawn_is_the_error_tree() -> None:
         assert status_of(classes[name]("x")) == int(status), name
 
 
+def test_the_guide_names_every_check_of_an_examination() -> None:
+    guide = (ROOT / "docs" / "byok.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \|", guide.partition("<!-- checks")[2].partition("<!-- /checks")[0], re.MULTILINE)
+    assert listed == ["entitled", *NAMES, "exclusive"]
+    (told,) = re.findall(r"(\d+) named checks", README)
+    assert int(told) == len(listed)
+
+
 def test_relative_links_lead_somewhere() -> None:
     for page in [ROOT / "README.md", ROOT / "SECURITY.md", *ROOT.glob("docs/*.md")]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
@@ -77,13 +89,15 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
     tool.chmod(0o755)
     blocks = re.findall(r"^```bash\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     assert len(blocks) >= 3
-    with served(tmp_path / ".keystead", tmp_path) as lines:
+    emulator = KmsEmulator(now=time.time)
+    emulator.add_principal(LOCAL_ACCESS_KEY_ID, LOCAL_SECRET_ACCESS_KEY, LOCAL_PRINCIPAL)
+    with serve(emulator, port=0) as aws, served(tmp_path / ".keystead", tmp_path, "--aws-endpoint", aws.url) as lines:
         url = lines[0].split()[-1]
         script = "set -euo pipefail\n" + "\n".join(blocks).replace("http://127.0.0.1:8080", url)
         done = subprocess.run(
             ["bash", "-c", script],
             cwd=tmp_path,
-            env=environment(KEYSTEAD_URL=url),
+            env=environment(KEYSTEAD_URL=url, KEYSTEAD_AWS_ENDPOINT_URL=aws.url),
             capture_output=True,
             text=True,
             check=False,
@@ -92,3 +106,5 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
     assert "the same, byte for byte" in done.stdout
     assert (tmp_path / "LICENSE.decrypted").read_bytes() == (ROOT / "LICENSE").read_bytes()
     assert '"message"' in done.stdout
+    assert re.search(r"^state +active since", done.stdout, re.MULTILINE), "the walk through BYOK ends with its key"
+    assert "refused: the key is turned off" in done.stdout

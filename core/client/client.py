@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import base64
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlencode
 
 from core.client import values
+from core.client.calls import tenant_path
+from core.client.key_calls import KeyCalls
 from core.client.problems import UnexpectedAnswer
-from core.client.transport import MAX_BODY, OnWait, Transport
-from core.client.values import DataKeyGrant, Fields, KeyStatus, Rotation, Tenant
+from core.client.transport import MAX_BODY
+from core.client.values import DataKeyGrant, Tenant
 from core.domain.context import check_caller_context
-from core.domain.tenants import check_tenant_id
 from core.errors import PayloadTooLarge
 
-if TYPE_CHECKING:
-    import httpx
-
-JSON, BINARY = "application/json", "application/octet-stream"
+BINARY = "application/octet-stream"
 CONTEXT_HEADER, FOREIGN_HEADER = "Keystead-Context", "Keystead-Foreign"
 MAX_CONTEXT_HEADER = 16 * 1024
 """Bytes of a context in a header. Servers and proxies refuse long ones; a longer one goes into a JSON body."""
 
 
-class KeysteadClient:
+class KeysteadClient(KeyCalls):
     """Calls a Keystead service with one token; safe to share between threads, and a context manager.
 
     Every method raises only `KeysteadError`: the class the service named, `ServiceUnreachable` where it did not
@@ -50,44 +45,6 @@ class KeysteadClient:
         Unauthenticated: The token cannot be one.
     """
 
-    def __init__(
-        self,
-        url: str,
-        token: str,
-        *,
-        timeout: float = 30.0,
-        retries: int = 2,
-        max_wait: float = 10.0,
-        ca_file: Path | None = None,
-        on_wait: OnWait | None = None,
-        sleep: Callable[[float], None] = time.sleep,
-        http: httpx.BaseTransport | None = None,
-    ) -> None:
-        self._transport = Transport(
-            url,
-            token,
-            timeout=timeout,
-            retries=retries,
-            max_wait=max_wait,
-            ca_file=ca_file,
-            on_wait=on_wait,
-            sleep=sleep,
-            http=http,
-        )
-
-    def __repr__(self) -> str:
-        return f"KeysteadClient({self._transport.url!r})"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._transport.close()
-
     def create_tenant(self, tenant_id: str, *, display_name: str = "") -> Tenant:
         """Create a tenant, or show it if it exists.
 
@@ -96,7 +53,7 @@ class KeysteadClient:
             display_name: For people.
         """
         body = {"display_name": display_name} if display_name else {}
-        return values.tenant(self._json("PUT", _tenant(tenant_id), body))
+        return values.tenant(self._json("PUT", tenant_path(tenant_id), body))
 
     def list_tenants(self) -> Iterator[Tenant]:
         """Every tenant, in order of id, fetched page by page as they are read."""
@@ -113,15 +70,27 @@ class KeysteadClient:
 
     def show_tenant(self, tenant_id: str) -> Tenant:
         """One tenant."""
-        return values.tenant(self._json("GET", _tenant(tenant_id)))
+        return values.tenant(self._json("GET", tenant_path(tenant_id)))
 
-    def key_status(self, tenant_id: str) -> KeyStatus:
-        """Status of a tenant's key."""
-        return values.key_status(self._json("GET", _tenant(tenant_id) + "/key"))
+    def update_tenant(
+        self,
+        tenant_id: str,
+        *,
+        display_name: str | None = None,
+        offering: str | None = None,
+        accept_unbound_policy: bool | None = None,
+    ) -> Tenant:
+        """Change what the operator knows of a tenant; None leaves a thing as it is.
 
-    def rotate(self, tenant_id: str) -> Rotation:
-        """Make a new ACTIVE version of a tenant's branch key. Repeated only if the request was never sent."""
-        return values.rotation(self._json("POST", _tenant(tenant_id) + "/key/rotate", {}, idempotent=False))
+        Args:
+            tenant_id: The tenant.
+            display_name: For people.
+            offering: What the tenant has bought.
+            accept_unbound_policy: Whether a key policy that is not bound to the tenant may pass.
+        """
+        given = {"display_name": display_name, "offering": offering, "accept_unbound_policy": accept_unbound_policy}
+        body = {name: value for name, value in given.items() if value is not None}
+        return values.tenant(self._json("PATCH", tenant_path(tenant_id), body))
 
     def encrypt(self, tenant_id: str, plaintext: bytes, context: Mapping[str, str]) -> bytes:
         """Encrypt a value in the service.
@@ -134,7 +103,7 @@ class KeysteadClient:
         Returns:
             The message.
         """
-        return self._data(_tenant(tenant_id) + "/encrypt", ("plaintext", "message"), plaintext, context)
+        return self._data(tenant_path(tenant_id) + "/encrypt", ("plaintext", "message"), plaintext, context)
 
     def decrypt(self, tenant_id: str, message: bytes, context: Mapping[str, str], *, foreign: bool = False) -> bytes:
         """Decrypt a message in the service.
@@ -148,7 +117,7 @@ class KeysteadClient:
         Returns:
             The plaintext.
         """
-        path = _tenant(tenant_id) + "/decrypt"
+        path = tenant_path(tenant_id) + "/decrypt"
         return self._data(path, ("message", "plaintext"), message, context, foreign=foreign)
 
     def new_data_key(self, tenant_id: str, context: Mapping[str, str]) -> DataKeyGrant:
@@ -161,7 +130,7 @@ class KeysteadClient:
         check_caller_context(context)
         # Each one handed out is counted in the tenant's receipts, so none is asked for twice.
         return values.data_key_grant(
-            self._json("POST", _tenant(tenant_id) + "/data-keys", {"context": dict(context)}, idempotent=False)
+            self._json("POST", tenant_path(tenant_id) + "/data-keys", {"context": dict(context)}, idempotent=False)
         )
 
     def open_data_key(self, tenant_id: str, encrypted_data_key: bytes, context: Mapping[str, str]) -> bytes:
@@ -176,20 +145,7 @@ class KeysteadClient:
             32 bytes.
         """
         body = {"encrypted_data_key": base64.b64encode(encrypted_data_key).decode(), "context": dict(context)}
-        return self._json("POST", _tenant(tenant_id) + "/data-keys/decrypt", body).data("data_key", size=32)
-
-    def _json(
-        self, method: str, path: str, body: Mapping[str, object] | None = None, *, idempotent: bool = True
-    ) -> Fields:
-        headers = {"Accept": JSON}
-        content = None
-        if body is not None:
-            headers["Content-Type"] = JSON
-            content = json.dumps(body).encode()
-        answer = self._transport.call(method, path, body=content, headers=headers, idempotent=idempotent)
-        if answer.media_type != JSON:
-            raise UnexpectedAnswer("the answer is not JSON")
-        return Fields.parse(answer.body)
+        return self._json("POST", tenant_path(tenant_id) + "/data-keys/decrypt", body).data("data_key", size=32)
 
     def _data(
         self, path: str, names: tuple[str, str], data: bytes, context: Mapping[str, str], *, foreign: bool = False
@@ -229,8 +185,3 @@ def _too_large(limit: int) -> PayloadTooLarge:
         f"the service takes at most {limit} bytes at a time",
         hint="encrypt files with a data key ('keystead encrypt', core.client.files): any length",
     )
-
-
-def _tenant(tenant_id: str) -> str:
-    # The pattern leaves nothing that would need quoting in a path.
-    return f"/v1/tenants/{check_tenant_id(tenant_id)}"

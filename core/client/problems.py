@@ -22,6 +22,7 @@ from core.errors import (
     ContextMismatch,
     InternalError,
     InvalidRequest,
+    KeyCheckFailed,
     KeyNetworkBlocked,
     KeyRevoked,
     KeysteadError,
@@ -47,6 +48,11 @@ from core.errors import (
 MAX_TEXT = 500
 """Characters of a detail or hint that are believed; whoever answers may not be who we think."""
 
+MAX_CHECK_TEXT = 2000
+"""The same of a check, which may name several things."""
+MAX_CHECKS = 64
+"""Checks of an examination that are believed."""
+
 _CLASSES: tuple[type[KeysteadError], ...] = (
     InvalidRequest,
     Unauthenticated,
@@ -63,6 +69,7 @@ _CLASSES: tuple[type[KeysteadError], ...] = (
     KeySuspended,
     KeyNetworkBlocked,
     KeyWriteBlocked,
+    KeyCheckFailed,
     KeyUnreachable,
     VendorFault,
     StoreUnavailable,
@@ -132,6 +139,8 @@ def to_error(status: int, headers: Mapping[str, str], body: bytes) -> KeysteadEr
         cls = RequestError if status < 500 else ServiceFault
     detail = _text(document, "detail") or _text(document, "title") or f"the service answered HTTP {status}"
     error = _build(cls, detail, _text(document, "hint"), _seconds(headers.get("retry-after")))
+    if isinstance(error, KeyCheckFailed):
+        error.checks = _checks(document)
     request_id = _text(document, "request_id")
     if request_id:
         error.add_note(f"request id {request_id}")
@@ -155,12 +164,24 @@ def _document(headers: Mapping[str, str], body: bytes) -> Mapping[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _text(document: Mapping[str, Any], name: str) -> str | None:
+def _text(document: Mapping[str, Any], name: str, limit: int = MAX_TEXT) -> str | None:
     """A member as one printable line: it ends up on terminals and in logs."""
     value = document.get(name)
     if not isinstance(value, str) or not value:
         return None
-    return "".join(c if c.isprintable() else " " for c in value[:MAX_TEXT])
+    return "".join(c if c.isprintable() else " " for c in value[:limit])
+
+
+def _checks(document: Mapping[str, Any]) -> tuple[Mapping[str, str], ...]:
+    """The member ``checks``: what in it has a name and a result, as printable texts."""
+    found = document.get("checks")
+    checks = found[:MAX_CHECKS] if isinstance(found, list) else []
+    texts = [
+        {name: _text(check, name, MAX_CHECK_TEXT) or "" for name in ("name", "result", "observed", "remedy")}
+        for check in checks
+        if isinstance(check, dict)
+    ]
+    return tuple(check for check in texts if check["name"] and check["result"])
 
 
 def _seconds(value: str | None) -> int | None:

@@ -26,6 +26,8 @@ MAX_ANSWER = 2 * MAX_BODY
 """Bytes of an answer that are read; base64 and JSON around a largest body fit."""
 OnWait = Callable[[KeysteadError, float], None]
 """Called before a request is repeated, with why and with the seconds until then."""
+CONNECT = 5.0
+"""Seconds to wait for a connection at most."""
 FIRST_BACKOFF = 0.25
 """Seconds before the first repetition where the service named none; doubled each time."""
 _TOKEN = re.compile(r"[\x21-\x7e]+\Z")
@@ -100,6 +102,7 @@ class Transport:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         idempotent: bool,
+        patience: float = 0,
     ) -> Answer:
         """Send a request, and again where that is safe and promises something.
 
@@ -110,6 +113,7 @@ class Transport:
             headers: Besides those every request has.
             idempotent: Whether sending it twice does no more than sending it once. If not, it is repeated only where
                 it was never sent.
+            patience: Seconds without progress that are borne with in any case, where the service may work for long.
 
         Returns:
             The answer, if its status is 2xx.
@@ -121,7 +125,7 @@ class Transport:
         """
         for attempt in range(self._retries + 1):
             try:
-                return self._once(method, path, body, headers or {})
+                return self._once(method, path, body, headers or {}, max(self._timeout, patience))
             except KeysteadError as error:
                 wait = FIRST_BACKOFF * 2**attempt if error.retry_after is None else error.retry_after
                 if attempt == self._retries or wait > self._max_wait or not _may_repeat(error, idempotent=idempotent):
@@ -144,7 +148,6 @@ class Transport:
         return httpx.Client(
             base_url=self.url,
             headers={"Authorization": f"Bearer {self._token}", "Accept-Encoding": "identity"},
-            timeout=httpx.Timeout(self._timeout, connect=min(self._timeout, 5.0)),
             follow_redirects=False,
             # Neither proxies nor netrc entries from the environment may see or change the token.
             trust_env=False,
@@ -162,11 +165,12 @@ class Transport:
         except (OSError, ssl.SSLError) as error:
             raise InvalidRequest(f"the file of trusted authorities cannot be read: {error.strerror}") from None
 
-    def _once(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+    def _once(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], timeout: float) -> Answer:
         import httpx
 
+        limits = httpx.Timeout(timeout, connect=min(self._timeout, CONNECT))
         try:
-            with self._http.stream(method, path, content=body, headers=headers) as response:
+            with self._http.stream(method, path, content=body, headers=headers, timeout=limits) as response:
                 received = _bounded(response)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             plain = "WRONG_VERSION_NUMBER" in str(error)  # what TLS makes of an answer that is none of it

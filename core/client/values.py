@@ -17,66 +17,23 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A tenant as the service shows it: id, name for people, state of its key, and when it was made (UTC, ISO 8601)."""
+    """A tenant as the service shows it.
+
+    Attributes:
+        tenant_id: Its id.
+        display_name: Name for people, or "".
+        state: State of its key.
+        created: UTC, ISO 8601.
+        offering: What it has bought.
+        unbound_policy_accepted: Whether a key policy that is not bound to the tenant may pass.
+    """
 
     tenant_id: str
     display_name: str
     state: str
     created: str
-
-
-@dataclass(frozen=True, slots=True)
-class KeyStatus:
-    """Status of a tenant's key.
-
-    Attributes:
-        tenant_id: The tenant.
-        state: State of its key.
-        cause: Why, or "".
-        since: UTC time of the last change of state, ISO 8601.
-        wording: The state in one sentence.
-        remedy: What ends it, or "".
-        provider: ``local``, ``aws_kms`` or ``azure_key_vault``.
-        kek: The KEK's locator.
-        platform_key: Whether that is the platform's own KEK.
-        branch_key_id: The branch key new data is encrypted under.
-        active_version: UUID of its ACTIVE version.
-        active_sequence: Number of that version, from 1.
-        active_created: When it was made, UTC.
-        versions: How many versions are readable.
-        rotation_due: When the next version is due, UTC, ISO 8601.
-        bounds: Published worst cases in seconds: ``kms_answers``, ``kms_silent``, ``kill_switch``.
-        warnings: Sentences; empty if all is well.
-    """
-
-    tenant_id: str
-    state: str
-    cause: str
-    since: str
-    wording: str
-    remedy: str
-    provider: str
-    kek: str
-    platform_key: bool
-    branch_key_id: str
-    active_version: str
-    active_sequence: int
-    active_created: str
-    versions: int
-    rotation_due: str
-    bounds: Mapping[str, float]
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """A new ACTIVE version of a branch key: its UUID, its number, and when it was made (UTC)."""
-
-    tenant_id: str
-    branch_key_id: str
-    version: str
-    sequence: int
-    created: str
+    offering: str
+    unbound_policy_accepted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +68,10 @@ class Fields:
         except (ValueError, RecursionError):
             raise UnexpectedAnswer("the answer is not JSON") from None
 
+    def document(self) -> Mapping[str, Any]:
+        """The object itself."""
+        return self._document
+
     def get(self, name: str, kind: type[T]) -> T:
         """A member of a type; whole numbers count as floats, booleans never as numbers, and floats are finite."""
         value = self._document.get(name)
@@ -141,9 +102,17 @@ class Fields:
             raise UnexpectedAnswer(f"the answer's member {name!r} has names that are not Unicode")
         return {key: inner.get(key, kind) for key in inner._document}
 
+    def inner(self, name: str, read: Callable[[Fields], T]) -> T | None:
+        """A member that is an object, or None where it is null."""
+        return None if self._document.get(name) is None else read(Fields(self.get(name, dict)))
+
     def items(self, name: str, read: Callable[[Fields], T]) -> tuple[T, ...]:
         """A member that is a list of objects."""
         return tuple(read(Fields(item)) for item in self.get(name, list))
+
+    def objects(self, name: str) -> tuple[Mapping[str, Any], ...]:
+        """A member that is a list of objects of any form."""
+        return self.items(name, Fields.document)
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A member that is a list of texts."""
@@ -178,54 +147,9 @@ def tenant(fields: Fields) -> Tenant:
     Raises:
         UnexpectedAnswer: A member is missing.
     """
-    return Tenant(*(fields.get(name, str) for name in ("tenant_id", "display_name", "state", "created")))
-
-
-def rotation(fields: Fields) -> Rotation:
-    """Read a rotation's result.
-
-    Raises:
-        UnexpectedAnswer: A member is missing.
-    """
-    return Rotation(
-        fields.get("tenant_id", str),
-        fields.get("branch_key_id", str),
-        fields.get("version", str),
-        fields.get("sequence", int),
-        fields.get("created", str),
-    )
-
-
-_STATUS_TEXTS = (
-    "tenant_id",
-    "state",
-    "cause",
-    "since",
-    "wording",
-    "remedy",
-    "provider",
-    "kek",
-    "branch_key_id",
-    "active_version",
-    "active_created",
-    "rotation_due",
-)
-
-
-def key_status(fields: Fields) -> KeyStatus:
-    """Read the status of a key.
-
-    Raises:
-        UnexpectedAnswer: A member is missing.
-    """
-    return KeyStatus(
-        **{name: fields.get(name, str) for name in _STATUS_TEXTS},
-        platform_key=fields.get("platform_key", bool),
-        active_sequence=fields.get("active_sequence", int),
-        versions=fields.get("versions", int),
-        bounds=fields.pairs("bounds", float),
-        warnings=fields.texts("warnings"),
-    )
+    texts = ("tenant_id", "display_name", "state", "created", "offering")
+    accepted = fields.get("unbound_policy_accepted", bool)
+    return Tenant(**{name: fields.get(name, str) for name in texts}, unbound_policy_accepted=accepted)
 
 
 def data_key_grant(fields: Fields) -> DataKeyGrant:

@@ -41,11 +41,19 @@ class Providers:
 
         Raises:
             StoreCorrupt: The KEK is not the tenant's.
-            InternalError: No provider is configured for it.
+            VendorFault: This deployment does not reach it, though it once did: the operator changed its configuration.
         """
         if kek == self.platform_kek:
             return self.platform
-        return self.connect(record.access(kek))
+        access = record.access(kek)
+        try:
+            return self.connect(access)
+        except (InternalError, InvalidRequest):
+            raise VendorFault(
+                "this service is not configured to reach the tenant's key",
+                hint=f"the operator must configure {kek.provider} for it",
+                retry_after=30,
+            ) from None
 
     def connect(self, access: KeyAccess) -> KeyProvider:
         """The provider that reaches a KEK through an access.

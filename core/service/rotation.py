@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from core.domain.branch_keys import ACTIVE, CREATE_TIME_FORMAT, StoredRow
 from core.domain.tenants import TenantRecord
+from core.errors import KeyWithheld
 from core.service.branch_key_writer import BranchKeyWriter
 from core.service.key_mover import KeyMover
 from core.service.results import Rotation
@@ -47,7 +48,11 @@ class RotationService:
         self._gate.refresh(view, forced=True)
         view.require("write")
         self._mover.settle(view.record)
-        active = self._writer.rotate(view.record, self._current(view))
+        try:
+            active = self._writer.rotate(view.record, self._current(view))
+        except KeyWithheld:
+            self._gate.purge(tenant_id)  # the KMS said no: whatever it was asked, what is cached serves no more
+            raise
         sequence = active.mac.sequence if active.mac else 0
         view.saw(sequence)
         self._tenants.raise_floor(tenant_id, sequence)

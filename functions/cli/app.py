@@ -7,15 +7,16 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
 import click
 
 from core.client.publish import TargetExists
-from core.errors import KeysteadError
+from core.errors import KeyCheckFailed, KeysteadError
 from functions.cli.exits import MEANINGS, Exit, exit_for
+from functions.cli.findings import findings
 from functions.cli.streams import open_standard_streams
 
 
@@ -81,6 +82,8 @@ class Cli(click.Group):
         except click.ClickException as error:
             return report(error.format_message(), code=error.exit_code)
         except KeysteadError as error:
+            if isinstance(error, KeyCheckFailed):
+                _report_checks(error)
             notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
             return report(error.detail + notes, hint=error.hint, code=exit_for(error))
         except OSError as error:
@@ -102,6 +105,15 @@ def report(message: str, *, hint: str | None = None, code: int = Exit.FAILED) ->
     except OSError:  # nobody reads stderr either; the exit code still tells
         return code
     return code
+
+
+def _report_checks(error: KeyCheckFailed) -> None:
+    """Write what did not pass an examination to stderr."""
+    from core.client.key_values import Check
+
+    shown = [Check(**check) for check in error.checks if check["result"] in ("fail", "warn")]
+    with suppress(OSError):  # as in `report`
+        click.echo(findings(shown) + "\n" if shown else "", err=True, nl=False)
 
 
 def exit_code_table() -> str:

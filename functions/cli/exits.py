@@ -8,6 +8,7 @@ from enum import IntEnum
 from core.errors import (
     AccessDenied,
     ContextMismatch,
+    KeyCheckFailed,
     KeysteadError,
     KeyWithheld,
     MessageInvalid,
@@ -29,6 +30,7 @@ class Exit(IntEnum):
     WITHHELD = 4
     UNAVAILABLE = 5
     INTEGRITY = 6
+    KEY_CHECK = 7
     INTERRUPTED = 130
     BROKEN_PIPE = 141
     TERMINATED = 143
@@ -42,6 +44,7 @@ MEANINGS: Mapping[Exit, str] = {
     Exit.WITHHELD: "the tenant's key is withheld: revoked, suspended or blocked",
     Exit.UNAVAILABLE: "something does not answer: try again",
     Exit.INTEGRITY: "a message, its context, an audit chain or stored data does not hold",
+    Exit.KEY_CHECK: "a key did not pass its examination; nothing was changed",
     Exit.INTERRUPTED: "interrupted from the keyboard",
     Exit.BROKEN_PIPE: "the reader of the output went away",
     Exit.TERMINATED: "terminated by a signal",
@@ -53,6 +56,7 @@ _BY_CLASS: tuple[tuple[type[KeysteadError], Exit], ...] = (
     (Unauthenticated, Exit.AUTH),
     (AccessDenied, Exit.AUTH),
     (KeyWithheld, Exit.WITHHELD),
+    (KeyCheckFailed, Exit.KEY_CHECK),
     (Unavailable, Exit.UNAVAILABLE),
     (TooManyRequests, Exit.UNAVAILABLE),
     (MessageInvalid, Exit.INTEGRITY),

@@ -1,22 +1,22 @@
-"""``keystead rotate`` and ``keystead status``."""
+"""``keystead rotate`` and ``keystead check``: what is due for keys."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from core.errors import AccessDenied, KeysteadError, Unauthenticated
 from functions.cli import options
-from functions.cli.output import printable
+from functions.cli.exits import Exit, exit_for
+from functions.cli.output import counted, printable
 
-BOUNDS = {
-    "kms_answers": "if the KMS that holds the key answers, and refuses it",
-    "kms_silent": "if the KMS does not answer at all",
-    "kill_switch": "if the key is blocked in this service (kill switch)",
-}
-"""What each bound of a key's status is the worst case of."""
+if TYPE_CHECKING:
+    from core.client.client import KeysteadClient
+    from core.client.key_values import KeyStatus
 
 
 @click.command(epilog="\b\nExample:\n  keystead rotate --tenant acme\n")
@@ -35,30 +35,55 @@ def rotate(tenant: str, as_json: bool, url: str | None, token_file: Path | None,
     click.echo(json.dumps(asdict(found)) if as_json else printable(text))
 
 
-@click.command(epilog="\b\nExample:\n  keystead status --tenant acme\n")
-@options.tenant_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.command(epilog="\b\nExamples:\n  keystead check --tenant acme\n  keystead check --json\n")
+@click.option("-t", "--tenant", default="", help="Tenant [KEYSTEAD_TENANT, else the token's, else all].")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @options.service_options
-def status(tenant: str, as_json: bool, url: str | None, token_file: Path | None, ca_file: Path | None) -> None:
-    """Show the state of the tenant's key, and how fast a withdrawal takes effect (scope key:read)."""
+@click.pass_context
+def check(
+    ctx: click.Context, tenant: str, as_json: bool, url: str | None, token_file: Path | None, ca_file: Path | None
+) -> None:
+    """Do what is due for keys: activate those whose date has come, finish changes that were interrupted.
+
+    For one tenant (scope key:manage, or an operator's token), or with an operator's token and no tenant for all of
+    them, a line each. Ends with the code of the first failure, after all were tried.
+    """
     where = options.target(url, token_file, ca_file, tenant)
     with where.connect() as client:
-        found = client.key_status(where.tenant_id())
-    if as_json:
-        click.echo(json.dumps(asdict(found)))
-        return
-    lines = [
-        ("tenant", found.tenant_id),
-        ("state", f"{found.state} since {found.since}" + (f" ({found.cause})" if found.cause else "")),
-        ("", found.wording),
-        ("remedy", found.remedy),
-        ("key", f"{found.kek}" + (" (the platform's)" if found.platform_key else "")),
-        ("branch key", found.branch_key_id),
-        ("version", f"{found.active_sequence} ({found.active_version}) since {found.active_created}"),
-        ("readable", f"{found.versions} version" + ("s" if found.versions != 1 else "")),
-        ("rotation due", found.rotation_due),
-        ("withdrawal", "once the key is withdrawn, no data is served after at most"),
-        *(("", f"  {seconds:g} s {BOUNDS.get(bound, f'({bound})')}") for bound, seconds in found.bounds.items()),
-        *(("warning", text) for text in found.warnings),
-    ]
-    click.echo("\n".join(printable(f"{name:<12}  {text}").rstrip() for name, text in lines if text))
+        one = where.tenant or options.claimed_tenant(where.token)
+        if one:
+            found = client.check_key(one)
+            click.echo(json.dumps(asdict(found)) if as_json else _line(found))
+            return
+        codes = [_check_one(client, other.tenant_id, as_json=as_json) for other in client.list_tenants()]
+    ctx.exit(next((code for code in codes if code), Exit.OK))
+
+
+def _check_one(client: KeysteadClient, tenant_id: str, *, as_json: bool) -> Exit:
+    """Check one of many, and say how it went.
+
+    Raises:
+        KeysteadError: The others will fail alike.
+    """
+    from core.client.problems import ServiceUnreachable
+
+    try:
+        found = client.check_key(tenant_id)
+    except (Unauthenticated, AccessDenied, ServiceUnreachable):
+        raise
+    except KeysteadError as error:
+        failure = {"tenant_id": tenant_id, "code": error.code, "detail": error.detail, "hint": error.hint}
+        text = f"{tenant_id:<24}  failed            {error.code}: {error.detail}"
+        click.echo(json.dumps(failure) if as_json else printable(text))
+        return exit_for(error)
+    click.echo(json.dumps(asdict(found)) if as_json else _line(found))
+    return Exit.OK
+
+
+def _line(found: KeyStatus) -> str:
+    notes = [*([found.cause] if found.cause else []), *found.warnings]
+    if found.pending is not None:
+        notes.append(f"another key from {found.pending.activation} on")
+    if found.unreadable_versions:
+        notes.append(f"{counted(found.unreadable_versions, 'version')} unreadable")
+    return printable(f"{found.tenant_id:<24}  {found.state:<16}  {'; '.join(notes)}").rstrip()

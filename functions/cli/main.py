@@ -8,9 +8,12 @@ from functions.cli.app import Cli, exit_code_table
 from functions.cli.audit import audit
 from functions.cli.decrypt import decrypt
 from functions.cli.demo.command import demo
+from functions.cli.emulator import emulator
 from functions.cli.encrypt import encrypt
 from functions.cli.inspect_message import inspect
-from functions.cli.keys import rotate, status
+from functions.cli.key.group import key
+from functions.cli.key.status import status
+from functions.cli.keys import check, rotate
 from functions.cli.serve import serve
 from functions.cli.tenant import tenant
 from functions.cli.token import token
@@ -25,6 +28,7 @@ Examples:
   export KEYSTEAD_TOKEN=$(keystead token -t demo)    be an application of the tenant demo
   keystead encrypt report.pdf -o report.keystead     encrypt a file of any length
   keystead decrypt report.keystead -o report.pdf     and decrypt it
+  keystead key setup                                 bring a key of your own: what to do first
 
 \b
 Exit codes:
@@ -36,7 +40,7 @@ def cli() -> None:
     """Keystead: every customer holds the key to its own data."""
 
 
-for command in (serve, demo, token, tenant, encrypt, decrypt, inspect, rotate, status, audit):
+for command in (serve, demo, token, tenant, encrypt, decrypt, inspect, key, rotate, status, check, audit, emulator):
     cli.add_command(command)
 
 

@@ -51,6 +51,12 @@ def tell_wait(error: KeysteadError, seconds: float) -> None:
         click.echo(f"note: {error.detail}; trying again in {seconds:g} s", err=True)
 
 
+def tell_long(what: str) -> None:
+    """Say what is being done that may take up to a minute, if somebody watches."""
+    if sys.stderr.isatty():
+        click.echo(f"note: {what}; this may take a minute", err=True)
+
+
 def _size(source: BinaryIO) -> int:
     try:
         found = os.fstat(source.fileno())

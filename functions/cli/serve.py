@@ -28,14 +28,23 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 Examples:
   keystead serve
   keystead serve --port 9000 --data ./keystead-data --workers 2
+  keystead serve --aws-endpoint http://127.0.0.1:4599
 """
 )
 @click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 takes a free one [KEYSTEAD_PORT, else 8080].")
 @click.option("--host", help="Address to listen on [KEYSTEAD_HOST, else 127.0.0.1].")
 @options.data_option
 @click.option("--workers", type=click.IntRange(1, 64), help="Processes that serve [KEYSTEAD_WORKERS, else 1].")
+@click.option("--aws-endpoint", metavar="URL", help="Emulator of AWS KMS on this machine [KEYSTEAD_AWS_ENDPOINT_URL].")
 @click.option("--allow-remote", is_flag=True, help="Allow an address that is not loopback. There is no TLS.")
-def serve(port: int | None, host: str | None, data: Path | None, workers: int | None, allow_remote: bool) -> None:
+def serve(
+    port: int | None,
+    host: str | None,
+    data: Path | None,
+    workers: int | None,
+    aws_endpoint: str | None,
+    allow_remote: bool,
+) -> None:
     """Serve the API on this machine, with an embedded store.
 
     An empty data directory gets a first tenant, demo. Prints the address, a short-lived token and two curl lines that
@@ -46,10 +55,18 @@ def serve(port: int | None, host: str | None, data: Path | None, workers: int | 
     from functions.local.app import build_handler
     from functions.settings import Settings
 
-    given = {"port": port, "host": host, "data": data, "workers": workers, "allow_remote": allow_remote or None}
+    given = {
+        "port": port,
+        "host": host,
+        "data": data,
+        "workers": workers,
+        "aws_endpoint_url": aws_endpoint,
+        "allow_remote": allow_remote or None,
+    }
     settings = replace(Settings.from_env(), **{k: v for k, v in given.items() if v is not None}).check()  # type: ignore[arg-type]
     # What cannot be served is refused before anything is made or printed.
     read_issuers(settings.issuers)
+    settings.to_config()
     # Refuses a port that is taken before anything is printed, and learns a free one's number.
     with server.bind(settings.host, settings.port) as listener:
         settings = replace(settings, port=listener.getsockname()[1])
@@ -127,6 +144,7 @@ def banner(settings: Settings, tenant_id: str) -> str:
     lines = [
         f"Keystead serves at {url}",
         f"Data and keys are in {settings.data.resolve()}",
+        *([f"AWS KMS is the emulator at {settings.aws_endpoint_url}"] if settings.aws_endpoint_url else []),
         "",
         f"Token of the tenant {tenant_id}, good for {LIFETIME // 3600} hour:",
         made,

@@ -6,11 +6,20 @@ They are models so that the OpenAPI document states them; nothing is validated o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from functions.models.base import Base64, Model
+
+
+class Check(Model):
+    """One check of an examination of a key."""
+
+    name: str = Field(description="Stable, such as `tenant_bound`")
+    result: Literal["pass", "warn", "fail", "skip"] = Field(description="`skip`: an earlier check failed")
+    observed: str
+    remedy: str = Field(description="What to do about it; empty where nothing is")
 
 
 class Problem(Model):
@@ -25,6 +34,7 @@ class Problem(Model):
     remedy: str = Field(description="Who must act: caller, tenant or operator")
     hint: str | None = Field(None, description="What to do, where it is not obvious")
     request_id: str | None = Field(None, description="Left out in the items of a batch")
+    checks: Sequence[Check] | None = Field(None, description="With `key_check_failed`: the whole examination")
 
 
 class Tenant(Model):
@@ -34,6 +44,8 @@ class Tenant(Model):
     display_name: str
     state: str = Field(description="State of its key")
     created: str = Field(description="UTC, ISO 8601")
+    offering: str = Field(description="What the tenant has bought")
+    unbound_policy_accepted: bool = Field(description="Whether a key policy not bound to the tenant may pass")
 
 
 class TenantList(Model):
@@ -41,47 +53,6 @@ class TenantList(Model):
 
     tenants: Sequence[Tenant]
     next: str | None = Field(None, description="Pass as `after` for the next page; null at the end")
-
-
-class Policy(Model):
-    """What a tenant may tune."""
-
-    lease: float = Field(description="Seconds a cached branch key serves after its unwrap was asked for")
-    outage_grace: float = Field(description="Seconds it serves if renewal meets silence")
-    rotation_days: int = Field(description="Days after which a new branch key version is made")
-
-
-class KeyStatus(Model):
-    """Status of a tenant's key."""
-
-    tenant_id: str
-    state: str
-    cause: str
-    since: str = Field(description="UTC, ISO 8601")
-    wording: str
-    remedy: str
-    provider: str
-    kek: str
-    platform_key: bool
-    branch_key_id: str
-    active_version: str
-    active_sequence: int
-    active_created: str
-    versions: int
-    rotation_due: str
-    policy: Policy
-    bounds: Mapping[str, float] = Field(description="Published worst cases in seconds")
-    warnings: Sequence[str]
-
-
-class Rotation(Model):
-    """A new ACTIVE branch key version."""
-
-    tenant_id: str
-    branch_key_id: str
-    version: str
-    sequence: int
-    created: str
 
 
 class Encrypted(Model):

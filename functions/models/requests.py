@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from core.domain.arns import KeyArn
 from core.domain.context import MAX_PAIRS
+from core.domain.key_target import MAX_NICKNAME, KeyTarget, activation_time
 from core.domain.tenants import MAX_DISPLAY_NAME
 from core.service.keystead import MAX_BATCH
 from functions.models.base import Base64, Context, Example, Model, QueryNumber
+from functions.offerings import MAX_OFFERING
 
 MAX_PAGE = 500
 """Entries of a page."""
+MAX_ARN = 2048
+"""Characters of an ARN."""
+MAX_DATE = 40
+"""Characters of an activation date."""
+ProviderField = Literal["aws_kms"]
+PROVIDERS: tuple[str, ...] = get_args(ProviderField)
+"""The clouds a tenant can bring a key from."""
 WholeContext = Annotated[
     dict[str, str],
     Field(max_length=MAX_PAIRS + 2, description="The caller's pairs, or all pairs as the service returned them"),
@@ -30,6 +40,61 @@ class TenantBody(Model):
     display_name: Annotated[str, Field(max_length=MAX_DISPLAY_NAME)] = Field("", description="For people")
 
     example: ClassVar[Example] = {"display_name": "Acme Ltd"}
+
+
+class TenantUpdate(Model):
+    """What to change of a tenant; at least one field."""
+
+    display_name: Annotated[str | None, Field(max_length=MAX_DISPLAY_NAME)] = Field(None, description="For people")
+    offering: Annotated[str | None, Field(min_length=1, max_length=MAX_OFFERING)] = Field(
+        None, description="What the tenant has bought; the operator's table says which clouds that covers"
+    )
+    accept_unbound_policy: bool | None = Field(
+        None, description="Whether a key policy that is not bound to the tenant may pass"
+    )
+
+    example: ClassVar[Example] = {"offering": "default"}
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if all(value is None for value in (self.display_name, self.offering, self.accept_unbound_policy)):
+            raise ValueError("give at least one field")
+        return self
+
+
+class KeyBody(Model):
+    """A key in the tenant's own cloud."""
+
+    provider: ProviderField = Field(description="The cloud")
+    key_arn: Annotated[str, Field(max_length=MAX_ARN)] = Field(description="ARN of the KMS key; never an alias")
+    role_arn: Annotated[str, Field(max_length=MAX_ARN)] = Field(
+        "", description="Role to assume to reach it; empty where the key's own policy names this service"
+    )
+    nickname: Annotated[str, Field(max_length=MAX_NICKNAME)] = Field("", description="For people")
+    activation_date: Annotated[str, Field(max_length=MAX_DATE)] = Field(
+        "", description="ISO 8601 date or instant (UTC without an offset); empty or past: at once"
+    )
+    reversible: bool = Field(
+        False, description="Whether going back to the platform's key stays possible; fixed with the first key"
+    )
+
+    example: ClassVar[Example] = {
+        "provider": "aws_kms",
+        "key_arn": "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+        "role_arn": "arn:aws:iam::111122223333:role/keystead",
+        "nickname": "production",
+        "activation_date": "2027-01-31",
+    }
+
+    def target(self) -> KeyTarget:
+        """What it asks for.
+
+        Raises:
+            InvalidRequest: An ARN or the date is not well formed.
+        """
+        arn = str(KeyArn.parse(self.key_arn))
+        activation = activation_time(self.activation_date) if self.activation_date else ""
+        return KeyTarget(arn, self.role_arn, self.nickname, activation, self.reversible).check()
 
 
 class EncryptBody(Model):

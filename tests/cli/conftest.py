@@ -51,7 +51,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     data = tmp_path / "data"
     data.mkdir(mode=0o700)
-    handler, application = build_handler(Settings(data=data))
+    handler, application = build_handler(Settings(data=data, offerings='{"default": ["aws_kms"], "shield": []}'))
     for tenant_id in ("acme", "globex"):
         application.tenants.create(tenant_id, tenant_id.title())
     found = Service(data, application, [])

@@ -1,6 +1,7 @@
 """Commands and the service as real processes, on loopback."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -57,6 +58,30 @@ def served(data: Path, directory: Path, *arguments: str) -> Iterator[list[str]]:
             process.kill()
             raise
     assert code == 0, "a service that is told to stop ends well"
+
+
+@contextmanager
+def emulated(directory: Path) -> Iterator[str]:
+    """Run ``keystead emulator kms`` on a free port; gives its address, and stops it afterwards."""
+    printed = directory / "emulator.out"
+    with printed.open("wb") as out, (directory / "emulator.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*KEYSTEAD, "emulator", "kms", "--port", "0"], cwd=directory, env=environment(), stdout=out, stderr=log
+        )
+    try:
+        deadline = time.monotonic() + DEADLINE
+        while (found := re.search(r"http://127\.0\.0\.1:\d+(?=,)", printed.read_text())) is None:
+            assert process.poll() is None, (directory / "emulator.log").read_text()
+            assert time.monotonic() < deadline, (directory / "emulator.log").read_text()
+            time.sleep(0.05)
+        yield found[0]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
 
 
 def answers(printed: Path) -> bool:

@@ -11,14 +11,18 @@ from click.testing import CliRunner, Result
 from core.errors import AccessDenied, MessageInvalid, NotFound
 from functions.cli.demo import stage as stages
 from functions.cli.demo import steps
+from functions.cli.demo.cloud import Cloud
 from functions.cli.demo.service import ServiceProcess
 from functions.cli.demo.stage import Broken, Stage, Step
 from functions.cli.main import cli
+from functions.emulators.kms import KmsEmulator
 from tests.cli.processes import DEADLINE, HEEDING_SIGNALS, environment
+
+NO_CLOUD = Cloud(KmsEmulator(now=lambda: 0.0), "http://127.0.0.1:9")
 
 
 def test_a_check_that_does_not_hold_is_told(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, large=1)
+    stage = Stage(tmp_path, NO_CLOUD, large=1)
     stage.check(True, "fine")
     with pytest.raises(Broken, match="not so: the sky is green"):
         stage.check(False, "the sky is green")
@@ -26,7 +30,7 @@ def test_a_check_that_does_not_hold_is_told(tmp_path: Path) -> None:
 
 
 def test_what_should_be_refused_and_is_not(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, large=1)
+    stage = Stage(tmp_path, NO_CLOUD, large=1)
 
     def refuse() -> None:
         raise AccessDenied("no")
@@ -73,8 +77,8 @@ def tell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[Servi
     started: list[ServiceProcess] = []
 
     class Watched(ServiceProcess):
-        def __init__(self, data: Path, output: Path) -> None:
-            super().__init__(data, output)
+        def __init__(self, data: Path, output: Path, aws_endpoint: str) -> None:
+            super().__init__(data, output, aws_endpoint)
             started.append(self)
 
     monkeypatch.setattr(stages, "ServiceProcess", Watched)

@@ -10,12 +10,14 @@ import pytest
 
 from core import errors as tree
 from core.errors import KeysteadError
+from functions.cli.emulator import emulator
 from functions.cli.exits import MEANINGS, Exit, exit_for
 from functions.cli.main import cli
 from functions.cli.reference import END, START, commands, markdown
 from functions.settings import SettingsError
 from tests.cli.conftest import Run, errors
 
+KEY_COMMANDS = ("configure", "export", "replace", "revert", "setup", "status", "validate")
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 ALL = dict(commands(cli))
 
@@ -35,7 +37,10 @@ def test_every_option_is_explained_and_every_command_shown(path: str) -> None:
 
 
 def test_every_option_named_anywhere_in_the_document_exists() -> None:
-    known = {name for command in ALL.values() for p in command.params for name in p.opts} | {"--help", "--version"}
+    known = {name for command in ALL.values() for p in command.params for name in (*p.opts, *p.secondary_opts)} | {
+        "--help",
+        "--version",
+    }
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", DOCUMENT.read_text(encoding="utf-8")))
     assert named <= known, named - known
 
@@ -43,8 +48,14 @@ def test_every_option_named_anywhere_in_the_document_exists() -> None:
 def test_the_commands_of_the_design() -> None:
     assert set(ALL) == {
         f"keystead {name}"
-        for name in ("audit verify", "decrypt", "demo", "encrypt", "inspect", "rotate", "serve", "status", "token")
-    } | {f"keystead tenant {name}" for name in ("create", "list", "show")}
+        for name in (
+            *("audit verify", "check", "decrypt", "demo", "encrypt", "inspect", "rotate", "serve", "status", "token"),
+            *(f"tenant {name}" for name in ("create", "list", "show", "update")),
+            *(f"key {name}" for name in KEY_COMMANDS),
+            *(f"emulator {name}" for name in emulator.commands),
+        )
+    }
+    assert "kms" in emulator.commands
 
 
 def test_every_exit_code_has_a_meaning() -> None:
@@ -56,6 +67,7 @@ EXITS: list[tuple[Exit, list[type[KeysteadError]]]] = [
     (Exit.AUTH, [tree.Unauthenticated, tree.AccessDenied]),
     (Exit.WITHHELD, [tree.KeyRevoked, tree.KeySuspended, tree.KeyNetworkBlocked, tree.KeyWriteBlocked]),
     (Exit.UNAVAILABLE, [tree.KeyUnreachable, tree.VendorFault, tree.StoreUnavailable, tree.TooManyRequests]),
+    (Exit.KEY_CHECK, [tree.KeyCheckFailed]),
     (Exit.INTEGRITY, [tree.MessageInvalid, tree.ContextMismatch, tree.StoreCorrupt]),
     (Exit.FAILED, [tree.InvalidRequest, tree.NotFound, tree.Conflict, tree.PayloadTooLarge, tree.InternalError]),
 ]

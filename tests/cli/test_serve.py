@@ -118,7 +118,15 @@ def test_a_store_in_memory_is_shown_how_to_fill(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--port", "65536"], ["--workers", "0"], ["--host", "192.0.2.1"], ["--host", "0.0.0.0"]]
+    "arguments",
+    [
+        ["--port", "65536"],
+        ["--workers", "0"],
+        ["--host", "192.0.2.1"],
+        ["--host", "0.0.0.0"],
+        ["--aws-endpoint", "http://kms.example:4599"],
+        ["--aws-endpoint", "127.0.0.1:4599"],
+    ],
 )
 def test_what_cannot_be_served(run: Run, tmp_path: Path, arguments: list[str]) -> None:
     result = run("serve", "--data", str(tmp_path / "data"), *arguments, code=2)
@@ -136,6 +144,38 @@ def test_issuers_that_cannot_be_used_are_told_before_anything_is_made(
     assert "KEYSTEAD_ISSUERS" in errors(result)["error"]
     assert result.stdout == ""
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"KEYSTEAD_STAGE": "prod", "KEYSTEAD_AWS_ENDPOINT_URL": "http://127.0.0.1:4599"},
+        {"KEYSTEAD_STAGE": "prod", "AWS_ENDPOINT_URL_KMS": "http://127.0.0.1:4599"},
+        {"KEYSTEAD_OFFERINGS": "missing.json"},
+    ],
+)
+def test_where_keys_are_is_settled_before_anything_is_made(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    result = run("serve", "--port", "0", "--data", str(tmp_path / "data"), code=2)
+    assert [*environment][-1] in errors(result)["error"]
+    assert errors(result)["hint"]
+    assert result.stdout == ""
+    assert not (tmp_path / "data").exists()
+
+
+def test_an_emulator_is_for_the_local_stage(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEYSTEAD_STAGE", "prod")
+    arguments = ["--port", "0", "--data", str(tmp_path / "data"), "--aws-endpoint", "http://127.0.0.1:4599"]
+    assert "stage local" in errors(run("serve", *arguments, code=2))["error"]
+
+
+def test_the_banner_tells_of_the_emulator(settings: Settings) -> None:
+    emulated = Settings(data=settings.data, port=8123, aws_endpoint_url="http://127.0.0.1:4599")
+    assert "AWS KMS is the emulator at http://127.0.0.1:4599\n" in banner(emulated, "demo")
+    assert "emulator" not in banner(settings, "demo")
 
 
 def test_without_any_issuer_nothing_is_printed(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,14 @@ from core.client.transport import MAX_BODY
 from core.errors import InvalidRequest, PayloadTooLarge
 from tests.client.fake_service import client
 
-TENANT = {"tenant_id": "acme", "display_name": "Acme", "state": "platform", "created": "c"}
+TENANT = {
+    "tenant_id": "acme",
+    "display_name": "Acme",
+    "state": "platform",
+    "created": "c",
+    "offering": "default",
+    "unbound_policy_accepted": False,
+}
 ROTATION = {"tenant_id": "acme", "branch_key_id": "b", "version": "v", "sequence": 2, "created": "c"}
 STATUS = {
     "tenant_id": "acme",
@@ -32,6 +39,13 @@ STATUS = {
     "rotation_due": "d",
     "bounds": {"kms_answers": 60, "kms_silent": 900.0, "kill_switch": 10},
     "warnings": ["late"],
+    "nickname": "",
+    "role_arn": "",
+    "reversible": False,
+    "exclusive_from": "",
+    "pending": None,
+    "move": None,
+    "unreadable_versions": 0,
     "a_later_member": None,
 }
 KEY = base64.b64encode(bytes(32)).decode()
@@ -46,6 +60,11 @@ class Recorder:
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         return self.answers[len(self.requests) - 1]
+
+    def again(self) -> "Recorder":
+        """The same answers to other requests, which are kept in place of those before."""
+        self.requests.clear()
+        return self
 
     @property
     def lines(self) -> list[str]:
@@ -94,7 +113,7 @@ def test_key_status() -> None:
     assert recorder.lines == ["GET /v1/tenants/acme/key"]
 
 
-@pytest.mark.parametrize("missing", [name for name in STATUS if name != "a_later_member"])
+@pytest.mark.parametrize("missing", [name for name in STATUS if STATUS[name] is not None])
 def test_key_status_without_a_member(missing: str) -> None:
     _, service = asked(httpx.Response(200, json={k: v for k, v in STATUS.items() if k != missing}))
     with pytest.raises(UnexpectedAnswer, match=missing):

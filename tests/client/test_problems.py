@@ -7,8 +7,9 @@ import httpx
 import pytest
 
 from core import errors
-from core.client.problems import BY_CODE, MAX_TEXT, ServiceUnreachable, UnexpectedAnswer, to_error
+from core.client.problems import BY_CODE, MAX_CHECKS, MAX_TEXT, ServiceUnreachable, UnexpectedAnswer, to_error
 from core.errors import KeysteadError, ProviderSignal
+from functions.problems import problem_response
 
 
 def leaves(cls: type[KeysteadError]) -> Iterator[type[KeysteadError]]:
@@ -80,6 +81,46 @@ def test_a_broken_document_is_no_problem(body: bytes) -> None:
     error = to_error(503, httpx.Headers({"content-type": "application/problem+json"}), body)
     assert type(error) is errors.Unavailable
     assert error.detail == "the service answered HTTP 503"
+
+
+CHECK = {"name": "tenant_bound", "result": "fail", "observed": "it is not", "remedy": "Bind it."}
+
+
+def test_a_failed_check_comes_back_with_its_checks() -> None:
+    error = answer(422, code="key_check_failed", detail="x", checks=[CHECK, {**CHECK, "result": "pass", "remedy": ""}])
+    assert isinstance(error, errors.KeyCheckFailed)
+    assert error.checks == (CHECK, {**CHECK, "result": "pass", "remedy": ""})
+
+
+@pytest.mark.parametrize(
+    ("checks", "believed"),
+    [
+        (None, ()),
+        ("x", ()),
+        ({}, ()),
+        ([7, None, []], ()),
+        ([{"name": "a"}, {"result": "fail"}, {"name": "", "result": "fail"}], ()),
+        (
+            [{"name": "a", "result": "warn", "observed": 7}],
+            ({"name": "a", "result": "warn", "observed": "", "remedy": ""},),
+        ),
+        ([{**CHECK, "later": "x"}], (CHECK,)),
+        ([{**CHECK, "observed": "a\x1b[2Jb"}], ({**CHECK, "observed": "a [2Jb"},)),
+        ([CHECK] * 1000, (CHECK,) * MAX_CHECKS),
+    ],
+)
+def test_of_checks_only_what_can_be_one_is_believed(checks: object, believed: object) -> None:
+    error = answer(422, code="key_check_failed", checks=checks)
+    assert isinstance(error, errors.KeyCheckFailed)
+    assert error.checks == believed
+
+
+def test_the_service_s_own_problem_comes_back_whole() -> None:
+    made = errors.KeyCheckFailed("it did not pass", hint="mend it", checks=(CHECK,))
+    response = problem_response(made, "request-1")
+    back = to_error(response.status, httpx.Headers(dict(response.headers)), response.body)
+    assert isinstance(back, errors.KeyCheckFailed)
+    assert (back.detail, back.hint, back.checks) == (made.detail, made.hint, made.checks)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

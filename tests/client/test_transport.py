@@ -25,7 +25,14 @@ from core.errors import (
 from tests.client.fake_service import TOKEN, URL, client, problem
 
 ROTATION = {"tenant_id": "acme", "branch_key_id": "b", "version": "v", "sequence": 2, "created": "2026-01-01T00:00:00Z"}
-TENANT = {"tenant_id": "acme", "display_name": "", "state": "platform", "created": "t"}
+TENANT = {
+    "tenant_id": "acme",
+    "display_name": "",
+    "state": "platform",
+    "created": "t",
+    "offering": "default",
+    "unbound_policy_accepted": False,
+}
 
 
 class Script:

@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from core.domain.audit import AuditEntry
+from core.domain.checks import Check, Report, Result
+from core.domain.key_target import KeyTarget
 from core.domain.states import State
 from core.domain.tenants import KeyPolicy, TenantRecord
 from core.errors import AccessDenied, KeysteadError, MessageInvalid
 from core.service.access import Caller, Operation, allowed
 from core.service.keystead import Keystead
-from core.service.results import DataKeyGrant, DecryptItem, EncryptItem, Health, KeyStatus, Rotation
+from core.service.results import (
+    DataKeyGrant,
+    DecryptItem,
+    EncryptItem,
+    Health,
+    KeyConfigured,
+    KeyExport,
+    KeyStatus,
+    MoveProgress,
+    Rotation,
+    SetupKit,
+)
 
 WHEN = "2026-01-02T03:04:05.000000Z"
 UUID_A = "11111111-2222-4333-8444-555555555555"
+ARN = f"arn:aws:kms:eu-central-1:111122223333:key/{UUID_A}"
+ROLE = "arn:aws:iam::111122223333:role/keystead"
+TARGET = KeyTarget(ARN, ROLE, "production", WHEN, reversible=True)
+REPORT = Report(
+    (
+        Check("reachable", Result.PASS, "the key answered"),
+        Check("rotation", Result.WARN, "yearly rotation is off", "Turn it on."),
+    )
+)
 
 
 def record(tenant_id: str, display_name: str = "") -> TenantRecord:
@@ -29,6 +52,8 @@ class FakeKeystead:
         self.callers: list[Caller] = []
         self.breaks: Exception | None = None
         self.overhead = b"sealed:"
+        self.targets: list[KeyTarget] = []
+        self.changes: dict[str, object] = {}
 
     def as_keystead(self) -> Keystead:
         """Itself, in the type that the handler takes."""
@@ -55,6 +80,44 @@ class FakeKeystead:
         self._note(caller)
         return record(tenant_id)
 
+    def update_tenant(
+        self,
+        caller: Caller,
+        tenant_id: str,
+        *,
+        display_name: str | None = None,
+        offering: str | None = None,
+        accept_unbound_policy: bool | None = None,
+    ) -> TenantRecord:
+        self._note(caller)
+        self.changes = {"display_name": display_name, "offering": offering, "accepted": accept_unbound_policy}
+        return replace(record(tenant_id, display_name or ""), offering=offering or "default")
+
+    def configure_key(self, caller: Caller, tenant_id: str, target: KeyTarget) -> KeyConfigured:
+        self.targets.append(target)
+        return KeyConfigured(REPORT, self.key_status(caller, tenant_id))
+
+    def validate_key(self, caller: Caller, tenant_id: str, target: KeyTarget) -> Report:
+        self._note(caller)
+        self.targets.append(target)
+        return REPORT
+
+    def revert_key(self, caller: Caller, tenant_id: str) -> KeyStatus:
+        return self.key_status(caller, tenant_id)
+
+    def check_key(self, caller: Caller, tenant_id: str) -> KeyStatus:
+        return replace(self.key_status(caller, tenant_id), pending=None, move=None)
+
+    def key_setup(self, caller: Caller, tenant_id: str, provider: str) -> SetupKit:
+        self._note(caller)
+        step = {"title": "Set the key's policy", "text": "It names us.", "commands": ["aws kms put-key-policy"]}
+        return SetupKit(tenant_id, provider, "keystead-x", ROLE, {"key_policy": {"Version": "2012-10-17"}}, (step,))
+
+    def key_export(self, caller: Caller, tenant_id: str) -> KeyExport:
+        self._note(caller)
+        item = {"branch-key-id": {"S": UUID_A}, "enc": {"B": "AAAA"}}
+        return KeyExport(tenant_id, "table", ARN, (UUID_A,), (item,))
+
     def key_status(self, caller: Caller, tenant_id: str) -> KeyStatus:
         self._note(caller)
         return KeyStatus(
@@ -76,6 +139,13 @@ class FakeKeystead:
             policy=KeyPolicy(),
             bounds={"kms_answers": 60.0},
             warnings=("none really",),
+            nickname="production",
+            role_arn=ROLE,
+            reversible=True,
+            exclusive_from=WHEN,
+            pending=TARGET,
+            move=MoveProgress("local:platform", ARN, 1, 3),
+            unreadable_versions=2,
         )
 
     def rotate(self, caller: Caller, tenant_id: str) -> Rotation:

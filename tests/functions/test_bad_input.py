@@ -55,7 +55,73 @@ def length(size: object) -> tuple[str, str]:
     return ("content-length", str(size))
 
 
+KEY = "/v1/tenants/acme/key"
+ARN = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+OPERATOR = tokens.mint(tenant_id=None, scope="platform:operate")
+
+
+def key_body(name: str, **fields: object) -> Iterator[Bad]:
+    """A body that neither configure nor validate takes."""
+    body = {name: value for name, value in {"provider": "aws_kms", "key_arn": ARN, **fields}.items() if value != "-"}
+    for method, path in (("PUT", KEY), ("POST", f"{KEY}/validate")):
+        data = json.dumps(body).encode()
+        yield Bad(f"{method} key: {name}", 400, "invalid_request", method, path, chunks=(data,))
+
+
+def update(name: str, **fields: object) -> Bad:
+    data = json.dumps(fields).encode()
+    return Bad(f"tenant: {name}", 400, "invalid_request", "PATCH", "/v1/tenants/acme", chunks=(data,), token=OPERATOR)
+
+
 CASES = [
+    *key_body("unknown field", **{CANARY: CANARY}),
+    *key_body("no provider", provider="-"),
+    *key_body("unknown provider", provider=CANARY),
+    *key_body("later provider", provider="azure_key_vault"),
+    *key_body("own provider", provider="local", key_arn="local:platform"),
+    *key_body("no arn", key_arn="-"),
+    *key_body("null arn", key_arn=None),
+    *key_body("no arn in it", key_arn=CANARY),
+    *key_body("the platform's key", key_arn="local:platform"),
+    *key_body("key vault", key_arn=f"https://{CANARY}.vault.azure.net/keys/a/b"),
+    *key_body("alias", key_arn=f"arn:aws:kms:eu-central-1:111122223333:alias/{CANARY}"),
+    *key_body("asterisk", key_arn="arn:aws:kms:eu-central-1:111122223333:key/*"),
+    *key_body("arn and more", key_arn=f"{ARN}\n"),
+    *key_body("arn of a role", key_arn="arn:aws:iam::111122223333:role/keystead"),
+    *key_body("unknown partition", key_arn=ARN.replace("arn:aws:", "arn:aws-moon:")),
+    *key_body("region of another partition", key_arn=ARN.replace("eu-central-1", "cn-north-1")),
+    *key_body("long arn", key_arn=ARN + "a" * 3000),
+    *key_body("role that is a user", role_arn=f"arn:aws:iam::111122223333:user/{CANARY}"),
+    *key_body("role of another partition", role_arn="arn:aws-cn:iam::111122223333:role/keystead"),
+    *key_body("role that is a list", role_arn=["arn:aws:iam::111122223333:role/keystead"]),
+    *key_body("long nickname", nickname=CANARY * 20),
+    *key_body("nickname that steers", nickname=f"{CANARY}\x1b[2J"),
+    *key_body("nickname that is a number", nickname=7),
+    *key_body("no date", activation_date=CANARY),
+    *key_body("impossible date", activation_date="2027-02-30"),
+    *key_body("date out of reason", activation_date="9999-01-01"),
+    *key_body("date before time", activation_date="1970-01-01"),
+    *key_body("date that is a number", activation_date=1893456000),
+    *key_body("long date", activation_date="2027-01-31" + " " * 100),
+    *key_body("reversible in words", reversible="true"),
+    *key_body("reversible as a number", reversible=1),
+    *key_body("many fields", **{f"field{n}": n for n in range(40)}),
+    Bad("no key at all", 400, "invalid_request", "PUT", KEY, chunks=()),
+    Bad("key as raw bytes", 415, "unsupported_media_type", "PUT", KEY, headers=(RAW,)),
+    Bad("body on DELETE", 400, "invalid_request", "DELETE", KEY, headers=(JSON, length(2)), chunks=(b"{}",)),
+    Bad("fields of a check", 400, "invalid_request", target=f"{KEY}/check", chunks=(b'{"tenant_id":"beta"}',)),
+    Bad("query of an export", 400, "invalid_request", "GET", f"{KEY}/export?{CANARY}=1", headers=(), chunks=()),
+    Bad("setup of no cloud", 400, "invalid_request", "GET", f"{KEY}/setup/{CANARY}", headers=(), chunks=()),
+    Bad("setup of nothing", 404, "not_found", "GET", f"{KEY}/setup/", headers=(), chunks=()),
+    Bad("post to setup", 405, "method_not_allowed", "POST", f"{KEY}/setup/aws_kms"),
+    update("nothing to change"),
+    update("only nulls", offering=None, display_name=None),
+    update("unknown field", **{CANARY: CANARY}),
+    update("empty offering", offering=""),
+    update("long offering", offering=CANARY * 20),
+    update("long name", display_name=CANARY * 50),
+    update("word for a switch", accept_unbound_policy="yes"),
+    update("number for a switch", accept_unbound_policy=1),
     Bad("unknown route", 404, "not_found", target=f"/v1/{CANARY}"),
     Bad("root", 404, "not_found", "GET", "/"),
     Bad("star", 404, "not_found", "OPTIONS", "*"),
@@ -138,6 +204,26 @@ CASES = [
     Bad("unknown tenant", 403, "access_denied", target="/v1/tenants/nobody/encrypt"),
     Bad("missing scope", 403, "access_denied", token=tokens.mint(scope="data:decrypt")),
     Bad("platform never encrypts", 403, "access_denied", token=tokens.mint(tenant_id=None, scope="platform:operate")),
+    Bad("tenant changes itself", 403, "access_denied", "PATCH", "/v1/tenants/acme", chunks=(b'{"offering":"x"}',)),
+    *(
+        Bad(f"{who} {method} {path}", 403, "access_denied", method, f"{KEY}{path}", token=token)
+        for who, token in (
+            ("application", tokens.mint(scope="data:encrypt data:decrypt data:keys")),
+            ("reader", tokens.mint(scope="key:read audit:read")),
+            ("operator", OPERATOR),
+            ("other tenant", tokens.mint(tenant_id="beta")),
+        )
+        for method, path in (
+            ("PUT", ""),
+            ("DELETE", ""),
+            ("POST", "/validate"),
+            ("POST", "/check"),
+            ("GET", "/setup/aws_kms"),
+            ("GET", "/export"),
+            ("POST", "/rotate"),
+        )
+        if (who, path) != ("operator", "/check")
+    ),
     Bad("tenant creates tenants", 403, "access_denied", "PUT", "/v1/tenants/new", chunks=(b"{}",)),
     Bad(
         "own tenant that is not",

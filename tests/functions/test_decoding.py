@@ -19,7 +19,8 @@ from functions.decoding import RawBody, check_length, media_type, read_body, rea
 from functions.messages import MAX_BODY, Request
 from functions.models.base import Model, decode_base64
 from functions.models.requests import AuditPage, DecryptBatch, EncryptBatch, EncryptBody
-from functions.routes import ROUTES, Route
+from functions.route import Route
+from functions.routes import ROUTES
 from functions.strict_json import MAX_PARTS, parse_json
 
 BY_NAME = {route.operation: route for route in ROUTES}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from typing import Any
 
 import pytest
 
@@ -16,41 +15,14 @@ from core.service.access import Permission
 from functions import handlers
 from functions.handlers import Admission, Handler
 from functions.messages import MAX_BODY, Request, Response
-from functions.models import answers
+from functions.models import answers, key_answers
 from functions.models.base import Model
+from functions.models.requests import KeyBody
 from functions.operations import OPERATIONS
-from functions.routes import ROUTES, Route
-from tests.functions import tokens
+from functions.route import Route
+from functions.routes import ROUTES
+from tests.functions.exchange import APP, OPERATOR, code, ok, request
 from tests.functions.fakes import FakeKeystead
-
-OPERATOR = tokens.mint(tenant_id=None, scope="platform:operate", sub="op")
-APP = tokens.mint()
-
-
-def request(
-    method: str, target: str, body: object = None, *, token: str = APP, headers: dict[str, str] | None = None
-) -> Request:
-    path, _, query = target.partition("?")
-    data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-    kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
-    every = {"authorization": f"Bearer {token}", **({"content-type": kind} if data else {}), **(headers or {})}
-    return Request(method, path, query, every, data, request_id="request-1", host="127.0.0.1")
-
-
-def ok(response: Response, status: int = 200) -> Any:
-    assert response.status == status, response.body
-    assert response.headers["content-type"] == "application/json"
-    assert response.headers["cache-control"] == "no-store"
-    assert response.headers["x-content-type-options"] == "nosniff"
-    assert response.headers["x-request-id"] == "request-1"
-    return json.loads(response.body)
-
-
-def code(response: Response) -> str:
-    assert response.headers["content-type"] == "application/problem+json"
-    document = json.loads(response.body)
-    assert document["status"] == response.status
-    return str(document["code"])
 
 
 def b64(data: bytes) -> str:
@@ -125,7 +97,11 @@ def test_batch_with_results_of_their_own(handler: Handler) -> None:
 
 SAMPLES: dict[str, tuple[object, type[Model] | None]] = {
     "create_tenant": ({"display_name": "x"}, answers.Tenant),
-    "rotate": ({}, answers.Rotation),
+    "update_tenant": ({"offering": "default"}, answers.Tenant),
+    "configure_key": (dict(KeyBody.example), key_answers.KeyConfigured),
+    "validate_key": (dict(KeyBody.example), key_answers.Report),
+    "check_key": ({}, key_answers.KeyStatus),
+    "rotate": ({}, key_answers.Rotation),
     "encrypt": ({"plaintext": ""}, answers.Encrypted),
     "decrypt": ({"message": b64(b"sealed:x")}, answers.Decrypted),
     "new_data_key": ({}, answers.DataKey),
@@ -133,17 +109,20 @@ SAMPLES: dict[str, tuple[object, type[Model] | None]] = {
 }
 
 
+def path(route: Route, tenant_id: str = "acme") -> str:
+    return route.template.replace("{tenant_id}", tenant_id).replace("{provider}", "aws_kms")
+
+
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
 def test_answers_are_what_the_table_says(route: Route, fake_handler: Handler) -> None:
     body, _ = SAMPLES.get(route.operation, (None, None))
-    path = route.template.replace("{tenant_id}", "acme")
     token = OPERATOR if Permission.PLATFORM_OPERATE in route.permission else APP
-    response = fake_handler.handle(request(route.method, path, body, token=token))
+    response = fake_handler.handle(request(route.method, path(route), body, token=token))
     assert response.status == (201 if route.creates else route.success)
     if route.response is not None:
         route.response.model_validate_json(response.body, strict=False)
     if route.batch is not None and route.batch_response is not None:
-        several = fake_handler.handle(request(route.method, path, {"items": [body, body]}))
+        several = fake_handler.handle(request(route.method, path(route), {"items": [body, body]}))
         route.batch_response.model_validate_json(several.body, strict=False)
 
 
@@ -322,10 +301,7 @@ def test_tenant_of_another_and_of_nobody_are_answered_alike(handler: Handler, ap
         if not route.parameters:
             continue
         body = SAMPLES.get(route.operation, (None, None))[0]
-        bodies = {
-            handler.handle(request(route.method, route.template.replace("{tenant_id}", name), body)).body
-            for name in ("beta", "nobody")
-        }
+        bodies = {handler.handle(request(route.method, path(route, name), body)).body for name in ("beta", "nobody")}
         assert len(bodies) == 1
         assert json.loads(bodies.pop())["code"] == "access_denied"
 

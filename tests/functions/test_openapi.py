@@ -13,7 +13,8 @@ from core.errors import KeysteadError
 from functions.messages import MAX_BODY
 from functions.openapi import document, markdown, possible_errors
 from functions.problems import status_of
-from functions.routes import ROUTES, Route
+from functions.route import Route
+from functions.routes import ROUTES
 from functions.settings import SETTINGS
 from functions.settings import markdown as settings_markdown
 

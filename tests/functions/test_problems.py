@@ -27,9 +27,9 @@ def test_the_table_is_what_the_tree_draws() -> None:
     drawn = {}
     for line in (errors.__doc__ or "").splitlines():
         words = line.replace("|", " ").replace("+--", " ").split()
-        if len(words) == 3 and words[1].isdigit():
-            drawn[words[0]] = (int(words[1]), words[2])
-    assert len(drawn) == 20
+        if len(words) >= 3 and words[1].isdigit():
+            drawn[words[0]] = (int(words[1]), words[2].rstrip(";"))
+    assert len(drawn) == 21
     assert drawn == {name: (STATUS[getattr(errors, name)], getattr(errors, name).code) for name in drawn}
 
 
@@ -68,6 +68,15 @@ def test_facts_of_the_error_win() -> None:
     allow = problem_response(MethodNotAllowed("no", allowed=("GET", "HEAD")), "r").headers["allow"]
     assert allow == "GET, HEAD"
     assert problem_response(errors.Unauthenticated("x"), "r").headers["www-authenticate"].startswith("Bearer")
+
+
+def test_a_failed_check_tells_the_whole_examination() -> None:
+    checks = ({"name": "tenant_bound", "result": "fail", "observed": "it is not", "remedy": "Bind it."},)
+    document = problem(errors.KeyCheckFailed("the key did not pass", checks=checks), "r")
+    assert (document["status"], document["code"], document["remedy"]) == (422, "key_check_failed", "tenant")
+    assert document["checks"] == [dict(checks[0])]
+    assert "checks" not in problem(errors.KeyCheckFailed("none were made"))
+    assert "checks" not in problem(errors.Conflict("x"))
 
 
 def test_an_unlisted_subclass_is_what_its_parent_is() -> None:

@@ -6,14 +6,15 @@ import pytest
 
 from core.errors import MethodNotAllowed, NotFound
 from functions.operations import OPERATIONS
-from functions.routes import ROUTES, Route, match
+from functions.route import Route
+from functions.routes import ROUTES, match
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
 def test_every_route_is_found_with_its_parameters(route: Route) -> None:
-    found = match(route.method, route.template.replace("{tenant_id}", "a-1"))
+    found = match(route.method, route.template.replace("{tenant_id}", "a-1").replace("{provider}", "aws_kms"))
     assert found.route is route
-    assert found.parameters == ({"tenant_id": "a-1"} if route.parameters else {})
+    assert found.parameters == {name: {"tenant_id": "a-1", "provider": "aws_kms"}[name] for name in route.parameters}
 
 
 def test_every_route_has_its_operation_and_no_operation_is_left_over() -> None:
@@ -55,6 +56,10 @@ def test_every_route_has_its_operation_and_no_operation_is_left_over() -> None:
         "/v1/tenants/\u00e4",
         "/v1/tenants/" + "a" * 129,
         "/v1/tenants/acme/encrypt/x",
+        "/v1/tenants/acme/key/setup",
+        "/v1/tenants/acme/key/setup/",
+        "/v1/tenants/acme/key/setup/aws_kms/x",
+        "/v1/tenants/acme/key/setup/aws%5Fkms",
         "/healthz/",
         "/healthz.json",
         "/.well-known/jwks_json",
@@ -75,7 +80,9 @@ def test_head_finds_the_get_route_only() -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("DELETE", "/v1/tenants/acme", ("GET", "HEAD", "OPTIONS", "PUT")),
+        ("DELETE", "/v1/tenants/acme", ("GET", "HEAD", "OPTIONS", "PATCH", "PUT")),
+        ("POST", "/v1/tenants/acme/key", ("DELETE", "GET", "HEAD", "OPTIONS", "PUT")),
+        ("POST", "/v1/tenants/acme/key/setup/aws_kms", ("GET", "HEAD", "OPTIONS")),
         ("get", "/healthz", ("GET", "HEAD", "OPTIONS")),
         ("GET", "/v1/tenants/acme/encrypt", ("OPTIONS", "POST")),
         ("TRACE", "/v1/tenants", ("GET", "HEAD", "OPTIONS")),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from threading import Lock, local
 from typing import Any
 
@@ -46,6 +47,11 @@ class Connection:
         """Make a call, signed with these credentials, or with our own where there are none."""
         return calls.make(request, lambda: self._ask(request, credentials), budget)
 
+    def prepare(self) -> None:
+        """Make the client now, on this thread: work for the processor, which should count as nobody's KMS time."""
+        with suppress(Exception):  # whoever asks next hears why there is no client
+            self._made()
+
     def close(self) -> None:
         """Close its idle connections."""
         with self._lock:
@@ -54,9 +60,11 @@ class Connection:
             client.close()
 
     def _ask(self, request: Request, credentials: Credentials | None) -> Answer | Failure:
+        from botocore import xform_name
+
         # Runs on a thread that may be abandoned: whatever is raised is told, and nothing escapes.
         try:
-            call = self._method(request.operation)
+            call = getattr(self._made(), xform_name(request.operation))
             frozen = self._factory.frozen(credentials)
         except Exception as error:  # noqa: BLE001 - configuration and credential chains raise anything
             return own(error, request.operation)
@@ -67,14 +75,11 @@ class Connection:
             return read(error, request.operation)
         return answer
 
-    def _method(self, operation: str) -> Callable[..., Any]:
-        from botocore import xform_name
-
+    def _made(self) -> Any:
         with self._lock:
             if self._client is None:
                 self._client = self._factory.make(self._service, self._region, self._signing)
-            method: Callable[..., Any] = getattr(self._client, xform_name(operation))
-            return method
+            return self._client
 
 
 class ClientFactory:
@@ -86,9 +91,8 @@ class ClientFactory:
 
     def __init__(self, settings: AwsSettings) -> None:
         self._settings = settings
-        self._loader: Any = None
         self._own: Any = None
-        self._loading, self._finding = Lock(), Lock()
+        self._finding = Lock()
 
     def make(self, service: str, region: str, signing: _Signing) -> Any:
         """A client that signs with what ``signing`` holds at the time of a call."""
@@ -97,10 +101,7 @@ class ClientFactory:
 
         # A session of its own, as sessions are not thread-safe; what is costly, the loaded models, is shared.
         session = Session()
-        with self._loading:
-            if self._loader is None:
-                self._loader = session.get_component("data_loader")
-        session.register_component("data_loader", self._loader)
+        session.register_component("data_loader", _models())
         session.register_component("credential_provider", signing)
         session.set_config_variable("sts_regional_endpoints", "regional")
         return session.create_client(
@@ -110,6 +111,7 @@ class ClientFactory:
             config=Config(
                 connect_timeout=CONNECT_SECONDS,
                 read_timeout=READ_SECONDS,
+                defaults_mode="legacy",  # "auto" would ask the instance metadata service
                 retries={"total_max_attempts": 1, "mode": "standard"},
                 tcp_keepalive=True,
                 # An endpoint comes from the settings or it is AWS's own; a variable must not send keys elsewhere.
@@ -143,6 +145,14 @@ class ClientFactory:
         if self._own is None:
             raise NoCredentialsError
         return self._own.get_frozen_credentials()
+
+
+@cache
+def _models() -> Any:
+    """The SDK's service models: read-only, several megabytes, and slow to read, so one copy for the process."""
+    from botocore.loaders import create_loader
+
+    return create_loader()
 
 
 class _Signing:

@@ -78,6 +78,9 @@ class AwsKms:
         sessions = {
             restricted: self._session(SessionKey.of(access), restricted=restricted) for restricted in (True, False)
         }
+        self._identity.prepare()
+        for session in sessions.values():
+            session.prepare()
         try:
             return Examination(
                 access=access,
@@ -109,6 +112,7 @@ class AwsKms:
         """
         principal = self._settings.principal
         if not principal:
+            self._identity.prepare()
             found = self._identity.find(self._operation())
             if isinstance(found, Failure):
                 raise found.signal()

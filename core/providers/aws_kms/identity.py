@@ -47,6 +47,10 @@ class OwnIdentity:
         self.known: Identity | None = None
         """What was found before, or None."""
 
+    def prepare(self) -> None:
+        """Make the client, if it is not made yet; no I/O."""
+        self._sts.prepare()
+
     def find(self, budget: Budget) -> Identity | Failure:
         """Who we are, as found before or by GetCallerIdentity now."""
         if self.known is None:

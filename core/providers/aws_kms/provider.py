@@ -89,6 +89,7 @@ class AwsKeyProvider:
             raise InternalError("a provider was asked for a key that is not its own")
 
     def _visit(self) -> Visit:
+        self._session.prepare()
         budget = self._budget()
         if budget.left() <= 0:
             raise Silence("no time was left to ask AWS KMS")

@@ -94,6 +94,12 @@ class TenantSession:
         """
         return Visit(self, budget, lease)
 
+    def prepare(self) -> None:
+        """Make the clients, if they are not made yet; no I/O."""
+        self._kms.prepare()
+        if self._key.role_arn:
+            self._sts.prepare()
+
     def close(self) -> None:
         """Close idle connections."""
         self._kms.close()

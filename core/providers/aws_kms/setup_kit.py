@@ -102,14 +102,14 @@ def _steps(documents: Mapping[str, Any], partition: str, account: str, tenant_id
             "title": "A. Put the key to use",
             "text": "New policies may take some minutes to be seen everywhere in AWS.",
             "commands": [
-                f"keystead key validate {tenant_id} --locator {KEY}",
-                f"keystead key configure {tenant_id} --locator {KEY}",
+                f"keystead key validate --tenant {tenant_id} --arn {KEY}",
+                f"keystead key configure --tenant {tenant_id} --arn {KEY}",
             ],
         },
         {
             "title": "B. Create a key and a role that this service assumes",
             "text": "The key's policy leaves access to your account's roles. Disabling the key is seen at the next "
-            "call; removing the role or its trust takes effect when a session ends, at most 15 minutes later.",
+            "call, removing the role's trust at the next session: this service asks for one at least once per lease.",
             "commands": [
                 *_create_key("key_policy_for_role"),
                 f"aws iam create-role --role-name {_ROLE} --assume-role-policy-document file://trust_policy.json",
@@ -120,8 +120,8 @@ def _steps(documents: Mapping[str, Any], partition: str, account: str, tenant_id
             "title": "B. Put the key to use",
             "text": "New roles and policies may take some minutes to be seen everywhere in AWS.",
             "commands": [
-                f"keystead key validate {tenant_id} --locator {KEY} --role-arn {role_arn}",
-                f"keystead key configure {tenant_id} --locator {KEY} --role-arn {role_arn}",
+                f"keystead key validate --tenant {tenant_id} --arn {KEY} --role {role_arn}",
+                f"keystead key configure --tenant {tenant_id} --arn {KEY} --role {role_arn}",
             ],
         },
     ]

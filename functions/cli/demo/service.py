@@ -20,9 +20,11 @@ class ServiceProcess:
     Args:
         data: Its data directory.
         output: Directory for what it prints and logs.
+        aws_endpoint: Where it finds AWS KMS.
     """
 
-    def __init__(self, data: Path, output: Path) -> None:
+    def __init__(self, data: Path, output: Path, aws_endpoint: str) -> None:
+        self._aws_endpoint = aws_endpoint
         self._data = data
         self._printed = output / "service.out"
         self._logged = output / "service.log"
@@ -43,7 +45,7 @@ class ServiceProcess:
         command = [sys.executable, "-m", "functions.cli", "serve", "--host", "127.0.0.1", "--port", "0"]
         with self._printed.open("wb") as printed, self._logged.open("ab") as logged:
             self._process = subprocess.Popen(  # noqa: S603 - our own program and arguments
-                [*command, "--data", str(self._data)],
+                [*command, "--data", str(self._data), "--aws-endpoint", self._aws_endpoint],
                 cwd=REPOSITORY,
                 # Settings of whoever runs the demo are for another service than this one.
                 env={},

@@ -15,6 +15,7 @@ from core.bootstrap import STORE, Application, Config, build
 from core.client.client import KeysteadClient
 from core.errors import KeysteadError
 from functions.cli import token
+from functions.cli.demo.cloud import Cloud, cloud
 from functions.cli.demo.service import ServiceProcess
 
 
@@ -35,15 +36,17 @@ class Stage:
 
     Args:
         directory: An empty directory, the demo's own.
+        cloud: Where the customers of the story hold their keys.
         large: Bytes of the large file.
     """
 
-    def __init__(self, directory: Path, *, large: int) -> None:
+    def __init__(self, directory: Path, cloud: Cloud, *, large: int) -> None:
+        self.cloud = cloud
         self.directory = directory
         self.data = directory / "data"
         self.large = large
         self.checks = 0
-        self.service = ServiceProcess(self.data, directory)
+        self.service = ServiceProcess(self.data, directory, cloud.url)
         self._clients: dict[str, KeysteadClient] = {}
 
     def file(self, name: str) -> Path:
@@ -125,8 +128,8 @@ def staged(*, large: int) -> Iterator[Stage]:
     Args:
         large: Bytes of the large file.
     """
-    with TemporaryDirectory(prefix="keystead-demo-") as directory:
-        stage = Stage(Path(directory).resolve(), large=large)
+    with TemporaryDirectory(prefix="keystead-demo-") as directory, cloud() as customers_cloud:
+        stage = Stage(Path(directory).resolve(), customers_cloud, large=large)
         try:
             yield stage
         finally:

@@ -11,6 +11,7 @@ from core.client.files import decrypt_file, encrypt_file
 from core.domain.message_header import MAX_HEADER, parse_header
 from core.errors import AccessDenied, ContextMismatch, MessageInvalid
 from functions.cli.demo.audit_steps import audit_holds, old_backup_is_found, tampered_audit_is_found
+from functions.cli.demo.key_steps import faulty_key, own_key, replaced, taken_key, turned_off
 from functions.cli.demo.stage import Stage, Step, digest
 from functions.cli.serve import REPOSITORY
 
@@ -186,6 +187,11 @@ STEPS: tuple[Step, ...] = (
     Step("a message is tampered with", tampered),
     Step("a file is cut off", truncated),
     Step("the service is restarted", again),
+    Step("a key with a faulty policy is refused", faulty_key),
+    Step("acme brings its own key", own_key),
+    Step("globex tries to take it", taken_key),
+    Step("acme turns its key off, and on again", turned_off),
+    Step("acme replaces its key", replaced),
     Step("the audit chains are verified", audit_holds),
     Step("an audit log is tampered with", tampered_audit_is_found),
     Step("an old backup is passed off as the audit log", old_backup_is_found),

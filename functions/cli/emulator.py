@@ -1,0 +1,278 @@
+"""``keystead emulator``: a KMS of this machine's own, and the hands of the customer whose keys are in it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+import click
+
+from core.domain.arns import KeyArn
+from core.errors import InvalidRequest, NotFound, Unavailable
+from functions.cli.options import usage_error
+from functions.cli.output import opened, printable
+from functions.emulators.defaults import CUSTOMER_ACCOUNT, DEFAULT_PORT, DEFAULT_REGION
+from functions.emulators.faults import CORRUPTIONS
+
+if TYPE_CHECKING:
+    from functions.emulators.kms import KmsEmulator
+
+F = TypeVar("F", bound=Callable[..., Any])
+DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
+ACCOUNT_PLACEHOLDER = b"<YOUR-ACCOUNT>"
+MAX_POLICY_FILE = 64 * 1024
+SIGNING_AGE = 900
+"""Seconds that a request's date may differ from this machine's clock; as at AWS, clients sign with the time."""
+TIMEOUT = 10
+
+
+@click.group()
+def emulator() -> None:
+    """An emulated AWS KMS for this machine: try out BYOK and revocation without an AWS account."""
+
+
+def _loopback_url(_ctx: click.Context, _parameter: click.Parameter, given: str | None) -> str:
+    from functions.settings import Settings, is_loopback
+
+    value = given or Settings.from_env().aws_endpoint_url or DEFAULT_URL
+    try:
+        parts = urlsplit(value)
+        known = parts.scheme == "http" and is_loopback(parts.hostname or "") and parts.path in ("", "/")
+    except ValueError:
+        known = False
+    if not known:
+        raise click.BadParameter(f"an emulator is on this machine, at a URL like {DEFAULT_URL}")
+    return value.rstrip("/")
+
+
+def url_option(command: F) -> F:
+    """Add --url, which names a running emulator."""
+    return click.option(
+        "--url", callback=_loopback_url, help=f"The running emulator [KEYSTEAD_AWS_ENDPOINT_URL, else {DEFAULT_URL}]."
+    )(command)
+
+
+@emulator.command(
+    epilog="""\b
+Examples:
+  keystead emulator kms
+  keystead emulator kms --port 4600 --data ./kms.json
+"""
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0: a free one.")
+@click.option("--data", type=click.Path(path_type=Path), help="Keep keys and roles in this file; else in memory only.")
+def kms(port: int, data: Path | None) -> None:
+    """Serve AWS KMS and STS on loopback, until Ctrl-C.
+
+    It refuses what AWS refuses: key states, key policies, encryption contexts, cross-account rules. It protects
+    nothing: its keys are test keys, kept in the clear. It listens on 127.0.0.1 only.
+    """
+    from functions.emulators.kms import LOCAL_ACCESS_KEY_ID, LOCAL_PRINCIPAL, LOCAL_SECRET_ACCESS_KEY
+    from functions.emulators.wire import serve
+
+    emulated = _emulator(data)
+    emulated.add_principal(LOCAL_ACCESS_KEY_ID, LOCAL_SECRET_ACCESS_KEY, LOCAL_PRINCIPAL)
+    if data is not None:
+        emulated.save(data)
+    save = None if data is None else lambda: emulated.save(data)
+    try:
+        server = serve(emulated, port, max_age=SIGNING_AGE, on_change=save)
+    except OSError as error:
+        raise InvalidRequest(
+            f"port {port} of 127.0.0.1 cannot be listened on: {error.strerror}", hint="name another: --port, 0 for any"
+        ) from None
+    with server:
+        click.echo(_banner(server.url, data, LOCAL_PRINCIPAL))
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            click.echo("stopped", err=True)
+
+
+@emulator.command(
+    "create-key",
+    epilog="""\b
+Examples:
+  keystead emulator create-key --policy key-policy.json
+  keystead key setup --only key_policy | keystead emulator create-key --policy -
+""",
+)
+@click.option(
+    "--policy", help="File with the key policy, - for stdin; without it only the key's own account may use it."
+)
+@click.option("--account", default=CUSTOMER_ACCOUNT, show_default=True, help="Account of the customer.")
+@click.option("--region", default=DEFAULT_REGION, show_default=True, help="Region of the key.")
+@url_option
+def create_key(policy: str | None, account: str, region: str, url: str) -> None:
+    """Make a key as a customer would; prints its ARN.
+
+    <YOUR-ACCOUNT>, which a setup kit leaves to be filled in, stands for the account.
+    """
+    body: dict[str, Any] = {"account": account, "region": region}
+    if policy is not None:
+        body["policy"] = _read_policy(policy, account)
+    click.echo(printable(str(_ask(url, "create-key", body)["arn"])))
+
+
+@emulator.command("disable-key", epilog="\b\nExample:\n  keystead emulator disable-key ARN\n")
+@click.argument("arn")
+@url_option
+def disable_key(arn: str, url: str) -> None:
+    """Disable the key ARN: the customer withdraws it."""
+    _ask(url, "disable-key", {"arn": arn})
+
+
+@emulator.command("enable-key", epilog="\b\nExample:\n  keystead emulator enable-key ARN\n")
+@click.argument("arn")
+@url_option
+def enable_key(arn: str, url: str) -> None:
+    """Enable the key ARN again."""
+    _ask(url, "enable-key", {"arn": arn})
+
+
+@emulator.command("schedule-deletion", epilog="\b\nExample:\n  keystead emulator schedule-deletion ARN --days 7\n")
+@click.argument("arn")
+@click.option("--days", type=click.IntRange(7, 30), default=30, show_default=True, help="Waiting period.")
+@url_option
+def schedule_deletion(arn: str, days: int, url: str) -> None:
+    """Schedule the key ARN for deletion; it cannot be used from now on."""
+    _ask(url, "schedule-key-deletion", {"arn": arn, "days": days})
+
+
+@emulator.command("cancel-deletion", epilog="\b\nExample:\n  keystead emulator cancel-deletion ARN\n")
+@click.argument("arn")
+@url_option
+def cancel_deletion(arn: str, url: str) -> None:
+    """Cancel the deletion of the key ARN; it is disabled then, until it is enabled."""
+    _ask(url, "cancel-key-deletion", {"arn": arn})
+
+
+@emulator.command("put-policy", epilog="\b\nExample:\n  keystead emulator put-policy ARN --policy key-policy.json\n")
+@click.argument("arn")
+@click.option("--policy", required=True, help="File with the key policy, - for stdin.")
+@url_option
+def put_policy(arn: str, policy: str, url: str) -> None:
+    """Replace the policy of the key ARN."""
+    _ask(url, "put-key-policy", {"arn": arn, "policy": _read_policy(policy, _account(arn))})
+
+
+@emulator.command(epilog="\b\nExample:\n  keystead emulator keys --json\n")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@url_option
+def keys(as_json: bool, url: str) -> None:
+    """List the keys and their states."""
+    for key in _ask(url, "keys")["keys"]:
+        click.echo(json.dumps(key) if as_json else printable(f"{key['Arn']}  {key['KeyState']}"))
+
+
+@emulator.command(
+    epilog="""\b
+Examples:
+  keystead emulator fault --operation Decrypt --code ThrottlingException --times 3
+  keystead emulator fault --hang
+"""
+)
+@click.option("--operation", default="*", show_default=True, help="Such as Decrypt or AssumeRole; * is any.")
+@click.option("--code", help="Refuse with this error.")
+@click.option("--status", type=click.IntRange(100, 599), help="HTTP status [the one that goes with the code].")
+@click.option("--times", type=click.IntRange(1), help="How often [until cleared].")
+@click.option("--after", type=click.IntRange(0), help="Matching calls that pass first.")
+@click.option("--key", "key_arn", help="Only calls that name this key.")
+@click.option("--latency", type=click.FloatRange(0, 600), help="Seconds before the answer.")
+@click.option("--hang", is_flag=True, help="Do not answer.")
+@click.option("--reset", is_flag=True, help="Break the connection.")
+@click.option("--lost", is_flag=True, help="Act, then break the connection.")
+@click.option("--body", help="Answer with this text, as a proxy would.")
+@click.option("--corrupt", type=click.Choice([*filter(None, CORRUPTIONS)]), help="Act, then damage the answer.")
+@url_option
+def fault(url: str, **given: Any) -> None:
+    """Order a fault; several may be in force."""
+    wanted = {name: value for name, value in given.items() if value not in (None, False)}
+    if not {*wanted} & {"code", "latency", "hang", "reset", "lost", "body", "corrupt"}:
+        raise usage_error(
+            "nothing is to go wrong", "give --code, --latency, --hang, --reset, --lost, --body or --corrupt"
+        )
+    _ask(url, "fault", wanted)
+
+
+@emulator.command("clear-faults", epilog="\b\nExample:\n  keystead emulator clear-faults\n")
+@url_option
+def clear_faults(url: str) -> None:
+    """End all faults, and let go what hangs."""
+    _ask(url, "clear-faults", {})
+
+
+def _emulator(data: Path | None) -> KmsEmulator:
+    import time
+
+    from functions.emulators.kms import KmsEmulator
+
+    if data is None or not data.exists():
+        return KmsEmulator(time.time)
+    try:
+        return KmsEmulator.load(data, time.time)
+    except ValueError as error:
+        raise InvalidRequest(str(error), hint="name another file: --data") from None
+
+
+def _banner(url: str, data: Path | None, principal: str) -> str:
+    kept = "Keys are in memory only." if data is None else f"Keys are kept in {data.resolve()}, in the clear."
+    return "\n".join(
+        [
+            f"An emulated AWS KMS serves at {url}, for this machine only. {kept}",
+            "It is for trying things out: it protects nothing.",
+            f"Keystead is {principal} here. In the shell of the service:",
+            "",
+            f"  export KEYSTEAD_AWS_ENDPOINT_URL={url}",
+            "",
+            "Ctrl-C stops it.",
+        ]
+    )
+
+
+def _ask(url: str, name: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Ask the control API: GET without a body, POST with one.
+
+    Raises:
+        Unavailable: Nothing answers.
+        NotFound, InvalidRequest: It refused.
+    """
+    import httpx
+
+    try:
+        with httpx.Client(trust_env=False, timeout=TIMEOUT) as client:
+            at = f"{url}/_emulator/{name}"
+            answer = client.get(at) if body is None else client.post(at, json=body)
+        found = answer.json()
+    except httpx.HTTPError:
+        raise Unavailable(
+            f"no emulator answers at {url}", hint="'keystead emulator kms' starts one; --url names another"
+        ) from None
+    except ValueError:
+        raise InvalidRequest(f"what answers at {url} is no emulator") from None
+    if not isinstance(found, dict) or (answer.status_code != 200 and "error" not in found):
+        raise InvalidRequest(f"what answers at {url} is no emulator")
+    if answer.status_code == 200:
+        return found
+    refusal = NotFound if answer.status_code == 404 else InvalidRequest
+    raise refusal(printable(f"the emulator refused: {found['error']} ({found.get('code', '')})"))
+
+
+def _account(arn: str) -> str:
+    return KeyArn.parse(arn).account
+
+
+def _read_policy(source: str, account: str) -> Any:
+    # A setup kit leaves the account for its reader to fill in.
+    with opened(source) as file:
+        data = file.read(MAX_POLICY_FILE + 1)
+    if len(data) > MAX_POLICY_FILE:
+        raise InvalidRequest("the policy is longer than 64 KiB")
+    try:
+        return json.loads(data.replace(ACCOUNT_PLACEHOLDER, account.encode()))
+    except (ValueError, RecursionError):
+        raise InvalidRequest("the policy is not JSON") from None

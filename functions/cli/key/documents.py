@@ -1,0 +1,113 @@
+"""``keystead key setup|export``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from core.errors import InvalidRequest
+from functions.cli import options
+from functions.cli.output import counted, printable
+
+if TYPE_CHECKING:
+    from core.client.key_documents import SetupKit
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  keystead key setup
+  keystead key setup --only key_policy > key-policy.json
+"""
+)
+@click.argument("provider", default="aws_kms")
+@click.option("--only", metavar="DOCUMENT", help="Print just key_policy, trust_policy or role_policy.")
+@options.tenant_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@options.service_options
+def setup(
+    provider: str,
+    only: str | None,
+    tenant: str,
+    as_json: bool,
+    url: str | None,
+    token_file: Path | None,
+    ca_file: Path | None,
+) -> None:
+    """Show what to do in the tenant's own cloud: policies and commands, filled in (scope key:manage).
+
+    PROVIDER is aws_kms if it is not given.
+    """
+    where = options.target(url, token_file, ca_file, tenant)
+    with where.connect() as client:
+        kit = client.key_setup(where.tenant_id(), provider)
+    if only is not None and only not in kit.documents:
+        known = ", ".join(printable(name) for name in kit.documents)
+        raise InvalidRequest("the setup kit has no such document", hint=f"it has {known}")
+    if only is not None:
+        click.echo(json.dumps(kit.documents[only], indent=2))
+    else:
+        click.echo(json.dumps(asdict(kit)) if as_json else "\n".join(_kit(kit)))
+
+
+@click.command(epilog="\b\nExample:\n  keystead key export -o acme-branch-keys.json\n")
+@click.option("-o", "--output", "target", type=click.Path(path_type=Path), metavar="FILE", help="Else to stdout.")
+@click.option("--force", is_flag=True, help="Replace the output if it exists.")
+@options.tenant_option
+@options.service_options
+def export(
+    target: Path | None, force: bool, tenant: str, url: str | None, token_file: Path | None, ca_file: Path | None
+) -> None:
+    """Write the tenant's branch keys, wrapped by its key, for reading its messages without the service.
+
+    The rows are those of the AWS branch key store: the official AWS Encryption SDK and the tenant's own KMS key open
+    them. They hold no plain key. Scope key:manage.
+    """
+    from core.client.publish import PRIVATE, check_target, published
+
+    where = options.target(url, token_file, ca_file, tenant)
+    if target is not None:
+        check_target(target, overwrite=force)
+    with where.connect() as client:
+        found = client.key_export(where.tenant_id())
+    text = json.dumps(asdict(found), indent=2)
+    if target is None:
+        click.echo(text)
+        return
+    with published(target, overwrite=force, mode=PRIVATE) as file:
+        file.write(text.encode() + b"\n")
+    rows, keys = counted(len(found.items), "row"), counted(len(found.branch_key_ids), "branch key")
+    click.echo(printable(f"{found.tenant_id}: {rows} of {keys} in {target}"))
+
+
+def _kit(kit: SetupKit) -> Iterator[str]:
+    yield from _pairs(tenant=kit.tenant_id, names=kit.identity, presents=kit.external_id)
+    for number, step in enumerate(kit.steps, start=1):
+        yield ""
+        yield printable(f"{number}. {step.title}")
+        yield from (f"   {line}" for line in _lines(step.text))
+        for command in step.commands:
+            yield ""
+            yield from (f"     {line}" for line in _lines(command))
+    written = "\n".join(command for step in kit.steps for command in step.commands)
+    for name, document in kit.documents.items():
+        text = json.dumps(document, indent=2)
+        if text not in written:
+            yield ""
+            yield printable(f"{name}:")
+            yield text
+
+
+def _pairs(tenant: str, names: str, presents: str) -> Iterator[str]:
+    yield printable(f"tenant       {tenant}")
+    yield printable(f"identity     {names}")
+    yield printable(f"external id  {presents}")
+
+
+def _lines(text: str) -> Iterator[str]:
+    return (printable(line).rstrip() for line in text.split("\n"))

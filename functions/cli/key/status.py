@@ -1,0 +1,75 @@
+"""``keystead key status``, which is ``keystead status`` too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from functions.cli import options
+from functions.cli.output import counted, printable
+
+if TYPE_CHECKING:
+    from core.client.key_values import KeyStatus
+
+BOUNDS = {
+    "kms_answers": "if the KMS that holds the key answers, and refuses it",
+    "kms_silent": "if the KMS does not answer at all",
+    "kill_switch": "if the key is blocked in this service (kill switch)",
+}
+"""What each bound of a key's status is the worst case of."""
+
+
+@click.command(epilog="\b\nExample:\n  keystead status --tenant acme\n")
+@options.tenant_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@options.service_options
+def status(tenant: str, as_json: bool, url: str | None, token_file: Path | None, ca_file: Path | None) -> None:
+    """Show the state of the tenant's key, and how fast a withdrawal takes effect (scope key:read)."""
+    where = options.target(url, token_file, ca_file, tenant)
+    with where.connect() as client:
+        found = client.key_status(where.tenant_id())
+    click.echo(json.dumps(asdict(found)) if as_json else status_text(found))
+
+
+def status_text(found: KeyStatus) -> str:
+    """A key's status for people, line by line."""
+    return "\n".join(printable(f"{name:<12}  {text}").rstrip() for name, text in _lines(found) if text)
+
+
+def _lines(found: KeyStatus) -> Iterator[tuple[str, str]]:
+    yield "tenant", found.tenant_id
+    yield "state", f"{found.state} since {found.since}" + (f" ({found.cause})" if found.cause else "")
+    yield "", found.wording
+    yield "remedy", found.remedy
+    yield "key", found.kek + (" (the platform's)" if found.platform_key else "")
+    yield "nickname", found.nickname
+    yield "role", found.role_arn
+    if not found.platform_key:
+        yield "going back", "to the platform's key is " + ("possible" if found.reversible else "not possible")
+    if found.exclusive_from:
+        yield "exclusive", f"only your key opens every copy from {found.exclusive_from} on"
+    if found.pending is not None:
+        pending = found.pending
+        yield "scheduled", pending.kek + (f" ({pending.nickname})" if pending.nickname else "")
+        yield "", f"  from {pending.activation} on" + (f", through {pending.role_arn}" if pending.role_arn else "")
+    if found.move is not None:
+        move = found.move
+        yield "under way", f"{move.rewrapped} of {counted(move.total, 'version')} rewrapped"
+        yield "", f"  from {move.moving_from}"
+        yield "", f"  to   {move.moving_to}"
+    yield "branch key", found.branch_key_id
+    yield "version", f"{found.active_sequence} ({found.active_version}) since {found.active_created}"
+    yield "readable", counted(found.versions, "version")
+    if found.unreadable_versions:
+        yield "unreadable", counted(found.unreadable_versions, "version") + ", until the former key returns"
+    yield "rotation due", found.rotation_due
+    yield "withdrawal", "once the key is withdrawn, no data is served after at most"
+    for bound, seconds in found.bounds.items():
+        yield "", f"  {seconds:g} s {BOUNDS.get(bound, f'({bound})')}"
+    for text in found.warnings:
+        yield "warning", text

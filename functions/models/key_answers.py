@@ -1,0 +1,124 @@
+"""Answers about a tenant's key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import Field
+
+from functions.models.answers import Check
+from functions.models.base import Model
+
+
+class Policy(Model):
+    """What a tenant may tune."""
+
+    lease: float = Field(description="Seconds a cached branch key serves after its unwrap was asked for")
+    outage_grace: float = Field(description="Seconds it serves if renewal meets silence")
+    rotation_days: int = Field(description="Days after which a new branch key version is made")
+
+
+class PendingKey(Model):
+    """A key that is scheduled."""
+
+    kek: str
+    role_arn: str
+    nickname: str
+    activation: str = Field(description="UTC, ISO 8601")
+    reversible: bool
+
+
+class Move(Model):
+    """A change of key under way."""
+
+    moving_from: str
+    moving_to: str
+    rewrapped: int = Field(description="Branch key versions that lie under the new key")
+    total: int
+
+
+class KeyStatus(Model):
+    """Status of a tenant's key."""
+
+    tenant_id: str
+    state: str
+    cause: str
+    since: str = Field(description="UTC, ISO 8601")
+    wording: str
+    remedy: str
+    provider: str
+    kek: str
+    platform_key: bool
+    branch_key_id: str
+    active_version: str
+    active_sequence: int
+    active_created: str
+    versions: int
+    rotation_due: str
+    policy: Policy
+    bounds: Mapping[str, float] = Field(description="Published worst cases in seconds")
+    warnings: Sequence[str]
+    nickname: str = Field(description="The tenant's name for its key, or empty")
+    role_arn: str = Field(description="AWS: the role through which it is reached, or empty")
+    reversible: bool = Field(description="Whether going back to the platform's key is possible")
+    exclusive_from: str = Field(
+        description="UTC: from when on no backup holds a row under the former key; empty if none ever did, or while a "
+        "change is under way"
+    )
+    pending: PendingKey | None = Field(description="What comes into force at its activation date")
+    move: Move | None = Field(description="How far a change of key has got")
+    unreadable_versions: int = Field(description="Versions that wait under a former key which refuses")
+
+
+class Report(Model):
+    """An examination of a key, in the order its checks were made."""
+
+    ok: bool = Field(description="Whether the key may be put to use: no check failed or is outstanding")
+    checks: Sequence[Check]
+
+
+class KeyConfigured(Model):
+    """What configuring a key did."""
+
+    checks: Sequence[Check] = Field(description="The examination it passed; empty where a change was only finished")
+    key: KeyStatus
+
+
+class SetupStep(Model):
+    """One thing to do."""
+
+    title: str
+    text: str
+    commands: Sequence[str] = Field(description="For a shell with the AWS CLI")
+
+
+class SetupKit(Model):
+    """What a tenant does in its own cloud to let this service use a key."""
+
+    tenant_id: str
+    provider: str
+    external_id: str = Field(description="What this service presents when it assumes the tenant's role")
+    identity: str = Field(description="Whom the policies name")
+    documents: Mapping[str, Any] = Field(description="Policies by name")
+    steps: Sequence[SetupStep]
+
+
+class KeyExport(Model):
+    """A tenant's branch key rows, wrapped as they are stored."""
+
+    tenant_id: str
+    table_name: str = Field(description="The logical key store name; part of every wrap")
+    kek: str
+    branch_key_ids: Sequence[str] = Field(description="The primary first")
+    items: Sequence[Mapping[str, Any]] = Field(description="Items of the AWS branch key store, in DynamoDB's JSON")
+
+
+class Rotation(Model):
+    """A new ACTIVE branch key version."""
+
+    tenant_id: str
+    branch_key_id: str
+    version: str
+    sequence: int
+    created: str

@@ -1,0 +1,130 @@
+"""Secrets planted in keys, tokens, plaintext and credentials never reach a log, an error, audit, an event or a repr."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import traceback
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+
+from core.domain.key_target import KeyTarget
+from core.errors import KeysteadError
+from core.providers.aws_kms import provider
+from core.service.access import Caller, Permission
+from core.service.results import DecryptItem, EncryptItem
+from functions.emulators.faults import Fault
+from functions.emulators.kms import LOCAL_SECRET_ACCESS_KEY
+from tests.byok.deployment import Deployment
+
+PLAINTEXT = b"CANARY-plaintext-7f3a"
+ROLE = "for-keystead"
+OWNER = Caller("officer", "test", "acme", frozenset(Permission) - {Permission.PLATFORM_OPERATE})
+
+
+@pytest.fixture
+def branch_keys(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Every plain key that AWS KMS, or the platform's, handed to the service or took from it."""
+    seen: list[bytes] = []
+    for name in ("wrap", "unwrap"):
+        original = getattr(provider.AwsKeyProvider, name)
+
+        def spy(self: object, *args: object, _original: Callable[..., object] = original, **kw: object) -> object:
+            seen.extend(arg for arg in args if isinstance(arg, bytes))
+            result = _original(self, *args, **kw)
+            key = getattr(result, "key", None)
+            seen.extend([key] if isinstance(key, bytes) else [])
+            return result
+
+        monkeypatch.setattr(provider.AwsKeyProvider, name, spy)
+    return seen
+
+
+def forms(secret: bytes) -> Iterator[str]:
+    """A secret as it may be written."""
+    yield secret.hex()
+    yield b64encode(secret).decode().rstrip("=")
+    yield repr(secret)[2:-1]
+    yield str(list(secret))[1:-1]
+
+
+def life(deployment: Deployment) -> Iterator[Callable[[], object]]:
+    """Everything that can happen to a tenant with a key of its own, good and bad."""
+    app, emulator = deployment.app, deployment.emulator
+    role, arn = deployment.new_role_and_key("acme", ROLE)
+    other = deployment.new_key("acme")
+    keystead = app.keystead
+    context = {"app": "billing"}
+    yield lambda: deployment.configure("acme", other, role_arn=role)  # the wrong role for this key
+    yield lambda: deployment.configure("acme", arn, role_arn=role)
+    message = app.encryption.encrypt("acme", PLAINTEXT, context)
+    yield lambda: keystead.encrypt_many(OWNER, "acme", [EncryptItem(PLAINTEXT, context)] * 2)
+    yield lambda: keystead.decrypt_many(OWNER, "acme", [DecryptItem(message, {"app": "x"}), DecryptItem(b"no", {})])
+    yield lambda: keystead.new_data_key(OWNER, "acme", context)
+    yield lambda: keystead.rotate(OWNER, "acme")
+    yield lambda: keystead.key_status(OWNER, "acme")
+    yield lambda: keystead.key_setup(OWNER, "acme", "aws_kms")
+    yield lambda: keystead.key_export(OWNER, "acme")
+    for operation in ("Encrypt", "Decrypt", "AssumeRole"):
+        for code, status in (
+            ("AccessDeniedException", 400),
+            ("ThrottlingException", 400),
+            ("KMSInternalException", 500),
+            ("SomethingNewException", 400),
+            ("ExpiredTokenException", 400),
+            ("InvalidCiphertextException", 400),
+        ):
+            emulator.clear_faults()
+            emulator.add_fault(Fault(operation=operation, code=code, status=status))
+            deployment.clock.advance(1000)
+            yield lambda: app.encryption.decrypt("acme", message, context)
+            yield lambda: keystead.validate_key(OWNER, "acme", KeyTarget(arn, role))
+            yield lambda: keystead.rotate(OWNER, "acme")
+    emulator.clear_faults()
+    yield lambda: deployment.configure("acme", other)
+    emulator.disable_key(other)
+    deployment.clock.advance(1000)
+    yield lambda: app.encryption.decrypt("acme", message, context)
+    yield lambda: deployment.configure("acme", arn, role_arn=role)
+
+
+def test_no_canary_ever_sings(
+    deployment: Deployment, branch_keys: list[bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    written: list[str] = []
+    deployment.tenant("acme")
+    with caplog.at_level(logging.DEBUG, "keystead"):
+        for act in life(deployment):
+            try:
+                result = act()
+            except KeysteadError as error:
+                written += [repr(error), str(error), str(error.hint), str(vars(error))]
+                written += traceback.format_exception(error)
+            else:
+                if not isinstance(result, bytes):
+                    written.append(repr(result))
+    assert len(written) > 20
+    written += [f"{record.getMessage()} {vars(record)}" for record in caplog.records]
+    for chain in ("acme", "_system"):
+        written += [json.dumps({**entry.body()}) for entry in deployment.audit(chain)]
+    written += [repr(event) for event in deployment.events.events]
+    written += [text for _, text in deployment.tenants._documents.values()]
+    for thing in gc.get_objects():
+        if str(type(thing).__module__).startswith("core."):
+            with suppress(ReferenceError):
+                written.append(repr(thing))
+    assert len(set(branch_keys)) > 5
+    everything = "\n".join(written)
+    for secret in (PLAINTEXT, *set(branch_keys), *deployment.kms.keys.values()):
+        for form in forms(secret):
+            assert form not in everything
+    assert LOCAL_SECRET_ACCESS_KEY not in everything
+    sessions = deployment.emulator.identities.sessions.values()
+    assert len(sessions) > 5
+    for session in sessions:
+        assert session.secret not in everything
+        assert session.token not in everything

@@ -1,0 +1,167 @@
+"""A tenant brings its own key, takes it away and back, replaces it and leaves: the real service, the real emulator."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from functions.cli.exits import Exit
+from tests.cli.conftest import Run, errors
+from tests.cli.processes import emulated, mint, served
+
+ACCOUNT = "111122223333"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/keystead-byok"
+PLAIN = b"the tenant's own\n"
+
+
+class Story:
+    """The commands of the tenant's key officer, and what must hold after each."""
+
+    def __init__(self, run: Run, emulator: str) -> None:
+        self.run = run
+        self.emulator = emulator
+        self.messages: list[str] = []
+        Path("plain").write_bytes(PLAIN)
+
+    def document(self, name: str, key: str = "") -> dict[str, Any]:
+        """A document of the setup kit, with the tenant's own account put in."""
+        text = self.run("key", "setup", "--only", name).stdout
+        found: dict[str, Any] = json.loads(text.replace("<YOUR-ACCOUNT>", ACCOUNT).replace("<KEY-ARN>", key))
+        return found
+
+    def new_key(self, policy: dict[str, Any] | None) -> str:
+        """A key as the tenant makes it in its own account."""
+        given: list[str] = []
+        if policy is not None:
+            Path("policy.json").write_text(json.dumps(policy))
+            given = ["--policy", "policy.json"]
+        return self.run("emulator", "create-key", *given, "--url", self.emulator).stdout.strip()
+
+    def new_role(self, key: str) -> None:
+        """A role as the tenant makes it for this service; the emulator's command line has no word for it."""
+        body = {
+            "arn": ROLE,
+            "trust_policy": self.document("trust_policy"),
+            "policies": {"use-key": self.document("role_policy", key)},
+        }
+        answer = httpx.post(f"{self.emulator}/_emulator/create-role", json=body, trust_env=False)
+        assert answer.status_code == 200, answer.text
+
+    def withdraw(self, key: str) -> None:
+        self.run("emulator", "disable-key", key, "--url", self.emulator)
+
+    def give_back(self, key: str) -> None:
+        self.run("emulator", "enable-key", key, "--url", self.emulator)
+
+    def encrypt(self) -> None:
+        self.messages.append(f"message-{len(self.messages)}")
+        self.run("encrypt", "plain", "-o", self.messages[-1])
+
+    def everything_opens(self) -> None:
+        """Messages made before and after every change of key."""
+        self.encrypt()
+        for message in self.messages:
+            assert self.run("decrypt", message).stdout_bytes == PLAIN, message
+
+    def nothing_opens(self) -> None:
+        for message in self.messages:
+            assert errors(self.run("decrypt", message, code=Exit.WITHHELD))["error"]
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.run("key", "status", "--json").stdout)
+        return found
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("cli-processes")
+def test_the_way_of_a_key(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tmp_path / "data"
+    with emulated(tmp_path) as emulator, served(data, tmp_path, "--aws-endpoint", emulator) as banner:
+        assert f"AWS KMS is the emulator at {emulator}" in banner
+        monkeypatch.setenv("KEYSTEAD_URL", banner[0].split()[-1])
+        monkeypatch.setenv("KEYSTEAD_TOKEN", mint(data, "-t", "demo", "-s", "app", "-s", "admin"))
+        story = Story(run, emulator)
+        operator_decides(story, mint(data, "-s", "operator"), monkeypatch)
+        tell(story)
+
+
+def operator_decides(story: Story, operator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy that is not bound to the tenant passes only if the operator says so."""
+    policy = story.document("key_policy")
+    for statement in policy["Statement"]:
+        statement.pop("Condition", None)
+    unbound = story.new_key(policy)
+
+    def checked(code: Exit) -> str:
+        found = json.loads(story.run("key", "validate", "--arn", unbound, "--json", code=code).stdout)
+        return str(next(check["result"] for check in found["checks"] if check["name"] == "tenant_bound"))
+
+    def decide(option: str) -> None:
+        with monkeypatch.context() as as_operator:
+            as_operator.setenv("KEYSTEAD_TOKEN", operator)
+            story.run("tenant", "update", "demo", option)
+
+    assert checked(Exit.KEY_CHECK) == "fail"
+    decide("--accept-unbound-policy")
+    assert checked(Exit.OK) == "warn"
+    decide("--require-bound-policy")
+    assert checked(Exit.KEY_CHECK) == "fail"
+
+
+def tell(story: Story) -> None:
+    """Validate, configure, withdraw, give back, replace, go back."""
+    run = story.run
+    story.everything_opens()
+
+    # A key whose policy does not name this service passes nothing, and nothing is changed.
+    closed = story.new_key(None)
+    report = json.loads(run("key", "validate", "--arn", closed, "--json", code=Exit.KEY_CHECK).stdout)
+    assert {"round_trip", "describe"} <= {check["name"] for check in report["checks"] if check["result"] == "fail"}
+    refused = run("key", "configure", "--arn", closed, code=Exit.KEY_CHECK)
+    assert "fail  round_trip" in refused.stderr
+    assert "remedy: Allow arn:aws:iam::" in refused.stderr
+    assert story.status()["platform_key"] is True
+
+    # Replace is for tenants with a key of their own.
+    first = story.new_key(story.document("key_policy"))
+    assert "key configure" in errors(run("key", "replace", "--arn", first, "--yes", code=Exit.FAILED))["hint"]
+
+    assert run("key", "validate", "--arn", first).stdout.endswith("This key can be put to use.\n")
+    assert story.status()["platform_key"] is True
+    run("key", "configure", "--arn", first, "--nickname", "first", "--reversible")
+    found = story.status()
+    assert (found["state"], found["kek"], found["nickname"]) == ("active", first, "first")
+    assert (found["versions"], found["active_sequence"], found["reversible"]) == (2, 2, True)
+    assert found["exclusive_from"] > found["since"]
+    assert (found["pending"], found["move"], found["unreadable_versions"]) == (None, None, 0)
+    story.everything_opens()
+
+    # Withdrawn: the next use of the key finds out, and from then on nothing opens; given back, everything does.
+    story.withdraw(first)
+    assert errors(run("rotate", code=Exit.WITHHELD))["error"]
+    story.nothing_opens()
+    story.give_back(first)
+    story.everything_opens()
+
+    # Replaced by a key that is reached through a role of the tenant's.
+    second = story.new_key(story.document("key_policy_for_role"))
+    story.new_role(second)
+    run("key", "replace", "--arn", second, "--role", ROLE, stdin=b"y\n")
+    found = story.status()
+    assert (found["kek"], found["role_arn"], found["active_sequence"]) == (second, ROLE, 3)
+    story.withdraw(first)
+    story.everything_opens()
+    exported = json.loads(run("key", "export").stdout)
+    assert (exported["kek"], len(exported["items"])) == (second, 4)
+    assert {item["kms-arn"]["S"] for item in exported["items"]} == {second}
+
+    # And back to the platform's key, which was allowed at the start.
+    run("key", "revert", "--yes")
+    found = story.status()
+    assert (found["state"], found["platform_key"], found["active_sequence"]) == ("platform", True, 4)
+    story.withdraw(second)
+    story.everything_opens()
+    assert errors(run("key", "revert", "--yes", code=Exit.FAILED))["error"]
+    assert run("check").stdout.split()[:2] == ["demo", "platform"]

@@ -1,0 +1,210 @@
+"""What each call about a tenant's key sends, how long it waits, and what it makes of the answer."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from core.client.client import KeysteadClient
+from core.client.key_calls import PATIENCE
+from core.client.key_values import Check, Move, PendingKey
+from core.client.problems import UnexpectedAnswer
+from core.errors import InvalidRequest, KeyCheckFailed, KeyUnreachable
+from tests.client.fake_service import TOKEN, URL, client, problem
+from tests.client.test_client import STATUS, TENANT, Recorder, asked
+
+ARN = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+ROLE = "arn:aws:iam::111122223333:role/keystead"
+CHECK = {"name": "rotation", "result": "warn", "observed": "off", "remedy": "Turn it on."}
+PENDING = {"kek": ARN, "role_arn": ROLE, "nickname": "n", "activation": "2027", "reversible": True}
+MOVE = {"moving_from": "local:platform", "moving_to": ARN, "rewrapped": 1, "total": 3}
+KIT: dict[str, Any] = {
+    "tenant_id": "acme",
+    "provider": "aws_kms",
+    "external_id": "e",
+    "identity": ROLE,
+    "documents": {"key_policy": {"Version": "2012-10-17"}},
+    "steps": [{"title": "t", "text": "x", "commands": ["aws kms"]}],
+}
+EXPORT: dict[str, Any] = {
+    "tenant_id": "acme",
+    "table_name": "t",
+    "kek": ARN,
+    "branch_key_ids": ["b"],
+    "items": [{"branch-key-id": {"S": "b"}}],
+}
+CONFIGURED = {"checks": [CHECK], "key": STATUS}
+REPORT = {"ok": False, "checks": [CHECK]}
+
+
+def test_configure_key_sends_what_was_given() -> None:
+    recorder, service = asked(httpx.Response(200, json=CONFIGURED))
+    done = service.configure_key("acme", provider="aws_kms", key_arn=ARN)
+    assert done.checks == (Check(**CHECK),)
+    assert done.key.tenant_id == "acme"
+    assert recorder.lines == ["PUT /v1/tenants/acme/key"]
+    assert json.loads(recorder.requests[0].content) == {"provider": "aws_kms", "key_arn": ARN}
+    recorder, service = asked(httpx.Response(200, json=CONFIGURED))
+    everything: dict[str, Any] = {
+        "provider": "aws_kms",
+        "key_arn": ARN,
+        "role_arn": ROLE,
+        "nickname": "n",
+        "activation_date": "2027-01-31",
+        "reversible": True,
+    }
+    service.configure_key("acme", **everything)
+    assert json.loads(recorder.requests[0].content) == everything
+
+
+def test_validate_key() -> None:
+    recorder, service = asked(httpx.Response(200, json=REPORT))
+    report = service.validate_key("acme", provider="aws_kms", key_arn=ARN, role_arn=ROLE)
+    assert (report.ok, report.checks) == (False, (Check(**CHECK),))
+    assert recorder.lines == ["POST /v1/tenants/acme/key/validate"]
+    assert json.loads(recorder.requests[0].content) == {"provider": "aws_kms", "key_arn": ARN, "role_arn": ROLE}
+
+
+def test_a_key_s_status_with_all_there_is() -> None:
+    more = {"pending": PENDING, "move": MOVE, "exclusive_from": "2027", "unreadable_versions": 2, "reversible": True}
+    _, service = asked(httpx.Response(200, json={**STATUS, **more}))
+    found = service.key_status("acme")
+    assert found.pending == PendingKey(ARN, ROLE, "n", "2027", reversible=True)
+    assert found.move == Move("local:platform", ARN, 1, 3)
+    assert (found.exclusive_from, found.unreadable_versions, found.reversible) == ("2027", 2, True)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"pending": {}},
+        {"pending": "x"},
+        {"pending": {**PENDING, "reversible": 1}},
+        {"move": {**MOVE, "total": "3"}},
+        {"move": []},
+        {"reversible": "false"},
+        {"unreadable_versions": None},
+    ],
+)
+def test_a_key_s_status_that_is_none(broken: dict[str, object]) -> None:
+    _, service = asked(httpx.Response(200, json={**STATUS, **broken}))
+    with pytest.raises(UnexpectedAnswer):
+        service.key_status("acme")
+
+
+def test_revert_and_check() -> None:
+    recorder, service = asked(httpx.Response(200, json=STATUS))
+    assert service.revert_key("acme").platform_key
+    assert recorder.lines == ["DELETE /v1/tenants/acme/key"]
+    assert recorder.requests[0].content == b""
+    assert not {"content-type", "content-length", "transfer-encoding"} & {*recorder.requests[0].headers}
+    recorder, service = asked(httpx.Response(200, json=STATUS))
+    assert service.check_key("acme").state == "platform"
+    assert recorder.lines == ["POST /v1/tenants/acme/key/check"]
+
+
+def test_key_setup() -> None:
+    recorder, service = asked(httpx.Response(200, json=KIT))
+    kit = service.key_setup("acme", "aws_kms")
+    assert (kit.external_id, kit.identity, kit.documents) == ("e", ROLE, KIT["documents"])
+    assert [(step.title, step.text, step.commands) for step in kit.steps] == [("t", "x", ("aws kms",))]
+    assert recorder.lines == ["GET /v1/tenants/acme/key/setup/aws_kms"]
+
+
+@pytest.mark.parametrize("provider", ["", "aws/kms", "../key", "AWS", "a?b", "a" * 65])
+def test_a_provider_that_is_none_is_not_asked_for(provider: str) -> None:
+    recorder = Recorder()
+    with pytest.raises(InvalidRequest):
+        client(recorder).key_setup("acme", provider)
+    assert not recorder.requests
+
+
+def test_key_export() -> None:
+    recorder, service = asked(httpx.Response(200, json=EXPORT))
+    found = service.key_export("acme")
+    assert (found.table_name, found.branch_key_ids, found.items) == ("t", ("b",), ({"branch-key-id": {"S": "b"}},))
+    assert recorder.lines == ["GET /v1/tenants/acme/key/export"]
+
+
+CALLS: dict[str, tuple[Callable[[KeysteadClient], object], dict[str, Any]]] = {
+    "configure": (lambda c: c.configure_key("acme", provider="aws_kms", key_arn=ARN), CONFIGURED),
+    "validate": (lambda c: c.validate_key("acme", provider="aws_kms", key_arn=ARN), REPORT),
+    "setup": (lambda c: c.key_setup("acme", "aws_kms"), KIT),
+    "export": (lambda c: c.key_export("acme"), EXPORT),
+    "check": (lambda c: c.check_key("acme"), STATUS),
+    "revert": (lambda c: c.revert_key("acme"), STATUS),
+}
+
+
+@pytest.mark.parametrize(
+    ("call", "missing"),
+    [(name, member) for name in ("configure", "validate", "setup", "export") for member in CALLS[name][1]],
+)
+def test_an_answer_without_a_member(call: str, missing: str) -> None:
+    act, whole = CALLS[call]
+    _, service = asked(httpx.Response(200, json={name: value for name, value in whole.items() if name != missing}))
+    with pytest.raises(UnexpectedAnswer, match=missing):
+        act(service)
+
+
+@pytest.mark.parametrize("items", [{}, "x", [7], [None], None])
+def test_an_export_of_something_else(items: object) -> None:
+    _, service = asked(httpx.Response(200, json={**EXPORT, "items": items}))
+    with pytest.raises(UnexpectedAnswer):
+        service.key_export("acme")
+
+
+@pytest.mark.parametrize("call", ["configure", "validate", "check", "revert"])
+def test_what_takes_long_is_waited_for(call: str) -> None:
+    act, whole = CALLS[call]
+    recorder, service = asked(httpx.Response(200, json=whole))
+    act(service)
+    assert recorder.requests[0].extensions["timeout"]["read"] == PATIENCE
+    assert recorder.requests[0].extensions["timeout"]["connect"] == 5
+    patient = KeysteadClient(URL, TOKEN, timeout=200, http=httpx.MockTransport(recorder.again()))
+    act(patient)
+    assert recorder.requests[0].extensions["timeout"]["read"] == 200
+
+
+@pytest.mark.parametrize("call", ["setup", "export"])
+def test_what_does_not_is_not(call: str) -> None:
+    act, whole = CALLS[call]
+    recorder, service = asked(httpx.Response(200, json=whole))
+    act(service)
+    assert recorder.requests[0].extensions["timeout"]["read"] == 30
+
+
+@pytest.mark.parametrize(("call", "times"), [("configure", 3), ("validate", 3), ("check", 3), ("revert", 1)])
+def test_only_what_may_be_done_twice_is_repeated(call: str, times: int) -> None:
+    """A second DELETE could go back to the platform's key where the first one cancelled a scheduled one."""
+    recorder = Recorder(*[problem(503, "key_unreachable", detail="silent")] * 3)
+    with pytest.raises(KeyUnreachable):
+        CALLS[call][0](client(recorder))
+    assert len(recorder.requests) == times
+
+
+def test_a_key_that_did_not_pass_is_not_tried_again() -> None:
+    recorder = Recorder(problem(422, "key_check_failed", detail="no", checks=[CHECK]))
+    with pytest.raises(KeyCheckFailed) as caught:
+        CALLS["configure"][0](client(recorder))
+    assert caught.value.checks == (CHECK,)
+    assert len(recorder.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"display_name": ""}, {"display_name": ""}),
+        ({"offering": "shield"}, {"offering": "shield"}),
+        ({"accept_unbound_policy": False}, {"accept_unbound_policy": False}),
+        ({"display_name": None, "offering": "x"}, {"offering": "x"}),
+    ],
+)
+def test_update_tenant(given: dict[str, Any], sent: dict[str, object]) -> None:
+    recorder, service = asked(httpx.Response(200, json={**TENANT, "offering": "x", "unbound_policy_accepted": True}))
+    found = service.update_tenant("acme", **given)
+    assert (found.offering, found.unbound_policy_accepted) == ("x", True)
+    assert recorder.lines == ["PATCH /v1/tenants/acme"]
+    assert json.loads(recorder.requests[0].content) == sent

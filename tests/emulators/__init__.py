@@ -1,0 +1,1 @@
+"""The emulators: that they refuse what the real services refuse."""
