@@ -1,4 +1,4 @@
-"""A deployment with memory stores whose tenants hold their keys in the emulated AWS KMS."""
+"""A deployment, with memory stores unless told otherwise, whose tenants hold their keys in the emulated AWS KMS."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from core.bootstrap import Application, Config, Leaves, assemble
 from core.domain.audit import AuditEntry
 from core.domain.kek import Kek
 from core.domain.key_target import KeyTarget
+from core.ports import AuditLog, KeyStore
 from core.providers.aws_kms import AwsKms, AwsSettings
 from core.service.kms_budget import KmsBudget
 from core.stores.memory import MemoryAuditLog, MemoryKeyStore, MemoryTenantStore
@@ -53,9 +54,9 @@ class Deployment:
     endpoint: str
     clock: SteadyClock
     kms: ScriptedKms = field(default_factory=ScriptedKms)
-    keys: MemoryKeyStore = field(default_factory=MemoryKeyStore)
+    keys: KeyStore = field(default_factory=MemoryKeyStore)
     tenants: MemoryTenantStore = field(default_factory=MemoryTenantStore)
-    audit_log: MemoryAuditLog = field(default_factory=MemoryAuditLog)
+    audit_log: AuditLog = field(default_factory=MemoryAuditLog)
     events: RecordedEvents = field(default_factory=RecordedEvents)
 
     def __post_init__(self) -> None:
@@ -137,13 +138,17 @@ def filled(document: Any, account: str, arn: str = "") -> Any:
 
 
 @contextmanager
-def deployed() -> Iterator[Deployment]:
-    """A deployment that lives as long as the block."""
+def deployed(**stores: Any) -> Iterator[Deployment]:
+    """A deployment that lives as long as the block.
+
+    Args:
+        stores: ``keys``, ``tenants`` and ``audit_log`` in place of those in memory.
+    """
     clock = SteadyClock()
     emulator = KmsEmulator(now=clock.wall)
     emulator.add_principal(LOCAL_ACCESS_KEY_ID, LOCAL_SECRET_ACCESS_KEY, LOCAL_PRINCIPAL)
     with serve(emulator, port=0) as server:
-        made = Deployment(emulator, server.url, clock)
+        made = Deployment(emulator, server.url, clock, **stores)
         try:
             yield made
         finally:

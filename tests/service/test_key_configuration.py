@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from core.bootstrap import assemble
 from core.domain.branch_keys import ACTIVE, CREATE_TIME_FORMAT
 from core.domain.checks import Check, Report, Result
 from core.domain.kek import Kek, WrappedKey
@@ -540,6 +541,17 @@ class TestExternalId:
     def test_an_unknown_cloud(self, world: World) -> None:
         with pytest.raises(InvalidRequest):
             world.app.keystead._parts.setup_kits.kit("acme", "oracle")
+
+
+def test_a_deployment_that_no_longer_reaches_the_key_is_the_operators_fault(world: World) -> None:
+    configure(world)
+    message = world.encrypt(b"x")
+    other = assemble(world.app.config, replace(world.app.leaves, connectors={}))
+    with pytest.raises(VendorFault):
+        other.encryption.decrypt("acme", message, {})
+    with pytest.raises(VendorFault):
+        other.rotation.rotate("acme")
+    assert world.decrypt(message) == b"x"
 
 
 def test_every_access_names_tenant_and_revision(world: World) -> None:
