@@ -1,5 +1,5 @@
 # Needs python3 (3.11 or newer, with venv), make and a network. Everything else is set up by the targets themselves,
-# in .tools (uv) and .venv (what requirements-dev.txt pins by hash), and only when a pinned file has changed.
+# in .tools (uv, ministack) and .venv (what requirements-dev.txt pins by hash), and only when a pinned file has changed.
 
 PYTHON ?= python3
 PORT ?= $(or $(KEYSTEAD_PORT),8080)
@@ -14,7 +14,8 @@ COOL_OFF ?= 7 days
 
 BIN := .venv/bin
 UV := .tools/uv/bin/uv
-SOURCES = $(wildcard core functions tests benchmarks)
+MINISTACK := .tools/ministack/.installed
+SOURCES = $(wildcard core functions tests benchmarks docs/exit)
 
 # Bytecode makes a fresh process start several times as fast.
 unexport PYTHONDONTWRITEBYTECODE
@@ -43,7 +44,7 @@ run: setup ## serve on loopback: PORT=8080 DATA=.keystead ARGS='--workers 2'
 demo: setup ## tell the whole story in a temporary data directory; exit 0 only if all of it held
 	@$(BIN)/keystead demo $(ARGS)
 
-test: check ## check, then every test, with coverage
+test: check $(MINISTACK) ## check, then every test, with coverage
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --cov --cov-report=term --durations=15 $(PYTEST_ARGS)
 
 test-unit: setup ## the quick tests: no real processes, no official SDK
@@ -66,6 +67,7 @@ lock: $(UV) ## pin requirements*.txt by hash from pyproject.toml (UPGRADE=1 for 
 	$(COMPILE) pyproject.toml --group dev --output-file requirements-dev.txt
 	$(COMPILE) pyproject.toml --constraint requirements-dev.txt --no-annotate --output-file requirements.txt
 	$(COMPILE) --group tools --output-file requirements-tools.txt
+	$(COMPILE) --group ministack --output-file requirements-ministack.txt
 
 clean: ## remove everything that make made, except the data directory
 	rm -rf .venv .tools *.egg-info build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* benchmarks/results
@@ -96,4 +98,12 @@ $(UV): requirements-tools.txt | python-version
 
 .venv/.installed: pyproject.toml .venv/.synced
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The emulator of AWS that the slow tests talk to.
+$(MINISTACK): requirements-ministack.txt $(UV)
+	@echo "setting up ministack"
+	@$(UV) venv --quiet --clear --no-project --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .tools/ministack
+	@$(UV) pip sync --quiet --python .tools/ministack/bin/python --require-hashes --only-binary :all: --compile-bytecode \
+	  requirements-ministack.txt
 	@touch $@

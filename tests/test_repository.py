@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-REQUIREMENTS = ("requirements.txt", "requirements-dev.txt", "requirements-tools.txt")
+REQUIREMENTS = ("requirements.txt", "requirements-dev.txt", "requirements-tools.txt", "requirements-ministack.txt")
 
 # Written so that this file does not match itself.
 REGISTRY_HOSTS = re.compile(

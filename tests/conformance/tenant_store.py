@@ -195,6 +195,7 @@ class TenantStoreContract:
             moving_from="local:platform",
             configuration_revision=4,
             branch_key_id=str(uuid4()),
+            former_branch_keys=(tenant.branch_key_id,),
             sequence_floor=1,
             policy=KeyPolicy(lease=0, outage_grace=1.5, rotation_days=7),
         )
