@@ -57,7 +57,7 @@ def assemble(config: Config, leaves: Leaves) -> Application:
     timekeeper = Timekeeper(leaves.clock, lambda reason: _distrust_clock(reason, gate, alarms))
     alarms = Alarms(leaves.events, timekeeper.now)
     budget = leaves.budget or KmsBudget(leaves.clock.boot)
-    providers = Providers(leaves.platform, leaves.platform_kek, leaves.connectors)
+    providers = Providers(leaves.platform, leaves.platform_kek, leaves.connectors, alarms, budget)
     macs = RowMacs(leaves.tenant_store, providers, config.table_name)
     records = TenantRecords(leaves.tenant_store, macs, alarms)
     gate = StateGate(
@@ -76,7 +76,6 @@ def assemble(config: Config, leaves: Leaves) -> Application:
         providers=providers,
         gate=gate,
         timekeeper=timekeeper,
-        alarms=alarms,
         budget=budget,
         table_name=config.table_name,
         limit=config.max_branch_keys,
@@ -112,7 +111,7 @@ def assemble(config: Config, leaves: Leaves) -> Application:
         events=leaves.events,
         now=timekeeper.now,
     )
-    gate.on_scheduled = Activation(key_configuration, gate, audit, alarms, timekeeper.now)
+    gate.on_scheduled = Activation(key_configuration, gate, audit, alarms, budget, timekeeper.now)
     parts = Parts(
         gate=AccessGate(audit, refusals, alarms, budget),
         tenants=tenants,

@@ -12,19 +12,21 @@ from dataclasses import dataclass
 from core.errors import InvalidRequest
 
 _REGIONS_OF = {
-    "aws": r"(?!cn-|us-gov-|us-iso|eu-iso|eusc-)[a-z]{2}(?:-[a-z]+)+-\d{1,2}",
-    "aws-cn": r"cn(?:-[a-z]+)+-\d{1,2}",
-    "aws-us-gov": r"us-gov(?:-[a-z]+)+-\d{1,2}",
-    "aws-iso": r"us-iso(?:-[a-z]+)+-\d{1,2}",
-    "aws-iso-b": r"us-isob(?:-[a-z]+)+-\d{1,2}",
-    "aws-iso-e": r"eu-isoe(?:-[a-z]+)+-\d{1,2}",
-    "aws-iso-f": r"us-isof(?:-[a-z]+)+-\d{1,2}",
-    "aws-eusc": r"eusc(?:-[a-z]+)+-\d{1,2}",
+    "aws": r"(?!cn-|us-gov-|us-iso|eu-iso|eusc-)[a-z]{2}(?:-[a-z]+)+-[0-9]{1,2}",
+    "aws-cn": r"cn(?:-[a-z]+)+-[0-9]{1,2}",
+    "aws-us-gov": r"us-gov(?:-[a-z]+)+-[0-9]{1,2}",
+    "aws-iso": r"us-iso(?:-[a-z]+)+-[0-9]{1,2}",
+    "aws-iso-b": r"us-isob(?:-[a-z]+)+-[0-9]{1,2}",
+    "aws-iso-e": r"eu-isoe(?:-[a-z]+)+-[0-9]{1,2}",
+    "aws-iso-f": r"us-isof(?:-[a-z]+)+-[0-9]{1,2}",
+    "aws-eusc": r"eusc(?:-[a-z]+)+-[0-9]{1,2}",
 }
 """Partitions, and what their Regions look like: a key's Region must belong to its partition."""
-_KEY = re.compile(r"arn:([a-z-]+):kms:([a-z0-9-]+):(\d{12}):key/(\S+)")
+_KEY = re.compile(r"arn:([a-z-]{1,20}):kms:([a-z0-9-]{1,40}):([0-9]{12}):key/([!-~]{1,100})")
 _KEY_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|mrk-[0-9a-f]{32}")
-_ROLE = re.compile(r"arn:([a-z-]+):iam::(\d{12}):role/((?:[\x21-\x7e]{1,510}/)?)([A-Za-z0-9+=,.@_-]{1,64})")
+_ROLE = re.compile(
+    r"arn:([a-z-]{1,20}):iam::([0-9]{12}):role/((?:[A-Za-z0-9+=,.@_-]{1,64}/){0,8})([A-Za-z0-9+=,.@_-]{1,64})"
+)
 _MULTI_REGION = "mrk-"
 
 

@@ -18,12 +18,14 @@ class Binding:
         nickname: For people.
         custom_key_store: Whether it lies in a custom or external key store: withdrawals look like silence there, so
             there is no outage grace.
+        unbound_policy: Whether its policy was not bound to the tenant when it was put to use, by the operator's word.
     """
 
     role_arn: str = ""
     since: int = 1
     nickname: str = ""
     custom_key_store: bool = False
+    unbound_policy: bool = False
 
     def to_body(self) -> dict[str, Any]:
         """JSON form."""
@@ -32,6 +34,7 @@ class Binding:
             "since": self.since,
             "nickname": self.nickname,
             "custom_key_store": self.custom_key_store,
+            "unbound_policy": self.unbound_policy,
         }
 
     @classmethod
@@ -47,7 +50,7 @@ class Binding:
             and type(found.nickname) is str
             and type(found.since) is int
             and found.since >= 1
-            and type(found.custom_key_store) is bool
+            and all(type(flag) is bool for flag in (found.custom_key_store, found.unbound_policy))
         ):
             raise TypeError("a field has another type")
         return found

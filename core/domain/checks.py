@@ -45,10 +45,12 @@ class Report:
     Attributes:
         checks: The checks; names are unique.
         custom_key_store: Whether the key lies in a custom or external key store, where a withdrawal looks like silence.
+        unbound_policy: Whether it passed although its policy is not bound to the tenant, by the operator's word.
     """
 
     checks: tuple[Check, ...]
     custom_key_store: bool = False
+    unbound_policy: bool = False
 
     @property
     def ok(self) -> bool:

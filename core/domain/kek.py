@@ -81,10 +81,13 @@ class UnwrappedKey:
     Attributes:
         key: The plain key bytes.
         server_time: The KMS's own wall clock at the answer, in seconds since the epoch, or None if it told none.
+        proved_ago: Seconds, before the unwrap was asked for, since the access was last proved in full: the age of the
+            session that was used again. The lease counts from then.
     """
 
     key: bytes = field(repr=False)
     server_time: float | None = None
+    proved_ago: float = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,9 @@ from core.errors import InvalidRequest
 
 MAX_NICKNAME = 100
 FIRST_YEAR, LAST_YEAR = 2020, 2200
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_TIME = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})?"
+_DATE_OR_INSTANT = re.compile(f"{_DATE}(?:[Tt ]{_TIME})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class KeyTarget:
         activation: UTC, ``CREATE_TIME_FORMAT``: from when on it serves; "" for at once.
         reversible: Whether going back to the platform's key stays possible. Fixed at enablement.
         custom_key_store: Not asked for but seen at its examination; see `core.domain.bindings.Binding`.
+        unbound_policy: Likewise.
     """
 
     locator: str
@@ -35,6 +40,7 @@ class KeyTarget:
     activation: str = ""
     reversible: bool = False
     custom_key_store: bool = False
+    unbound_policy: bool = False
 
     @property
     def kek(self) -> Kek:
@@ -68,6 +74,7 @@ class KeyTarget:
             "activation": self.activation,
             "reversible": self.reversible,
             "custom_key_store": self.custom_key_store,
+            "unbound_policy": self.unbound_policy,
         }
 
     @classmethod
@@ -79,7 +86,7 @@ class KeyTarget:
         """
         target = cls(**body)
         texts = (target.locator, target.role_arn, target.nickname, target.activation)
-        flags = (target.reversible, target.custom_key_store)
+        flags = (target.reversible, target.custom_key_store, target.unbound_policy)
         if not all(type(text) is str for text in texts) or not all(type(flag) is bool for flag in flags):
             raise TypeError("a field has another type")
         return target.check()
@@ -89,12 +96,15 @@ def activation_time(text: str) -> str:
     """An instant or a date as a caller writes it, in the one form that is stored.
 
     Args:
-        text: ISO 8601; without an offset it counts as UTC, a bare date as its first instant.
+        text: A date, or a date and time, of ISO 8601; without an offset it counts as UTC, a bare date as its first
+            instant.
 
     Raises:
         InvalidRequest: It is no instant, or out of all reason.
     """
     try:
+        if not _DATE_OR_INSTANT.fullmatch(text):
+            raise ValueError
         found = datetime.fromisoformat(text)
         found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError):

@@ -21,6 +21,8 @@ MAC_FIELD = "mac"
 SYSTEM = "_system"
 """Partition of the service's own documents; no tenant id can equal it."""
 MAX_DISPLAY_NAME = 200
+MAX_FORMER_BRANCH_KEYS = 100
+"""The record must stay small: it is read at every look at the state."""
 DEFAULT_OFFERING = "default"
 
 
@@ -129,17 +131,26 @@ class TenantRecord:
 
     @property
     def outage_grace(self) -> float:
-        """Seconds a cached key serves on if renewal meets silence, with what is known of the KEK."""
-        return 0 if self.binding.custom_key_store else self.policy.outage_grace
+        """Seconds a cached key serves on if the KEK in force is silent at its renewal."""
+        return self.grace(self.kek)
+
+    def grace(self, locator: str) -> float:
+        """Seconds a cached key serves on if the KEK that its row lies under is silent at its renewal."""
+        binding = self.every_binding().get(locator)
+        return 0 if binding is None or binding.custom_key_store else self.policy.outage_grace
+
+    def every_binding(self) -> dict[str, Binding]:
+        """Every KEK that any row of the tenant may lie under, by locator."""
+        found = {lost.locator: lost.binding for lost in self.lost_keks}
+        if self.moving_from is not None:
+            found[self.moving_from] = self.moving_binding
+        found[self.kek] = self.binding
+        return found
 
     def bindings(self, branch_key_id: str) -> Mapping[str, Binding]:
         """The KEKs that rows of a branch key may lie under, by locator."""
-        found = {self.kek: self.binding}
-        if self.moving_from is not None:
-            found[self.moving_from] = self.moving_binding
-        if branch_key_id != self.branch_key_id:
-            found = {lost.locator: lost.binding for lost in self.lost_keks} | found
-        return found
+        found = self.every_binding()
+        return found if branch_key_id != self.branch_key_id else {kek: found[kek] for kek in self.keks}
 
     def access(self, kek: Kek) -> KeyAccess:
         """How this tenant's KEK is reached.
@@ -147,7 +158,7 @@ class TenantRecord:
         Raises:
             StoreCorrupt: It is not one of the tenant's.
         """
-        known = {lost.locator: lost.binding for lost in self.lost_keks} | {**self.bindings(self.branch_key_id)}
+        known = self.every_binding()
         if kek.locator not in known:
             raise StoreCorrupt("a key was asked for that is not one of the tenant's")
         return self.access_as(kek, known[kek.locator].role_arn)

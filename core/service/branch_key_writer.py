@@ -132,5 +132,5 @@ class BranchKeyWriter:
         except WrapMismatch:
             raise InternalError("the KMS does not take back what it wrapped") from None
         except ProviderSignal as signal:
-            raise self._providers.refusal(row.kek, signal) from None
+            raise self._providers.refusal(record.tenant_id, row.kek, signal) from None
         return replace(row, enc=wrapped.ciphertext)

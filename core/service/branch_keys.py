@@ -9,11 +9,9 @@ from __future__ import annotations
 from hmac import compare_digest
 
 from core.domain.branch_keys import ACTIVE, VERSION_PREFIX, StoredRow
-from core.domain.kek import KEY_BYTES, WrappedKey
-from core.domain.tenants import SYSTEM
+from core.domain.kek import KEY_BYTES, Kek, WrappedKey
 from core.domain.timing import Instant
-from core.errors import Denial, MessageInvalid, OwnFault, Silence, StoreUnavailable, WrapMismatch
-from core.service.alarms import Alarms
+from core.errors import Denial, MessageInvalid, Silence, StoreUnavailable, WrapMismatch
 from core.service.branch_key import BranchKey
 from core.service.branch_key_writer import BranchKeyWriter
 from core.service.kms_budget import KmsBudget
@@ -41,7 +39,6 @@ class BranchKeys:
         providers: Reach the KEKs.
         gate: Holds the tenant views.
         timekeeper: Reads the clocks, and hears of the KMS's own.
-        alarms: Tell the operator of answers nobody foresaw.
         budget: Counts the KMS time of a request.
         table_name: The logical key store name.
         limit: Most keys kept.
@@ -55,7 +52,6 @@ class BranchKeys:
         providers: Providers,
         gate: StateGate,
         timekeeper: Timekeeper,
-        alarms: Alarms,
         budget: KmsBudget,
         table_name: str,
         limit: int,
@@ -65,7 +61,6 @@ class BranchKeys:
         self._providers = providers
         self._gate = gate
         self._timekeeper = timekeeper
-        self._alarms = alarms
         self._budget = budget
         self._table_name = table_name
         self._cache: LruCache[Slot, BranchKey] = LruCache(limit)
@@ -105,9 +100,8 @@ class BranchKeys:
         unknown = self._unknown.get(slot)
         if unknown is not None and now.before(unknown):
             return False
-        self._gate.refresh(view, forced=True)  # another process may have begun a new branch key just now
-        if branch_key_id in view.record.branch_keys:
-            return True
+        if branch_key_id in self._gate.reread(view).branch_keys:
+            return True  # another process began a new branch key just now
         self._unknown.put(slot, now.plus(UNKNOWN_FOR))
         return False
 
@@ -119,9 +113,10 @@ class BranchKeys:
         unknown = self._unknown.get(slot)
         if unknown is not None and self._timekeeper.now().before(unknown):
             raise _unknown_version()
-        return self._flights.run(
-            (slot, view.generation), lambda: self._renew(view, slot), join_running=view.record.policy.lease > 0
-        )
+        # Waiting for another thread's flight is waiting for the KMS too; without time left, only what is cached serves.
+        joins = view.record.policy.lease > 0 and self._budget.remaining() > 0
+        with self._budget.spending():
+            return self._flights.run((slot, view.generation), lambda: self._renew(view, slot), join_running=joins)
 
     def _renew(self, view: TenantView, slot: Slot) -> BranchKey:
         generation, asked = view.generation, self._timekeeper.now()
@@ -132,16 +127,17 @@ class BranchKeys:
             return cached  # another thread's flight landed between our look and our start
         stored = self._read(view, slot, asked, cached)
         try:
-            key, generation, trusted = self._unwrap(view, stored, generation)
+            key, generation, trusted, proved_ago = self._unwrap(view, stored, generation)
         except Silence as silence:
-            if isinstance(silence, OwnFault):
-                self._alarms("own_access", SYSTEM, stored.row.kek.provider, kms_code=silence.kms_code)
             if cached is not None and self._extend(cached, view):
+                self._providers.heard(view.tenant_id, stored.row.kek, silence)
                 return cached
-            raise self._providers.refusal(stored.row.kek, silence) from None
+            raise self._providers.refusal(view.tenant_id, stored.row.kek, silence) from None
         if not trusted:
             # Our clock is off and everything was purged: this answer serves the calls that wait for it, no more.
             return BranchKey(stored, key, view, generation, asked, lasting=False)
+        if view.record.policy.lease > 0:
+            asked = asked.plus(-max(0.0, proved_ago))
         if cached is not None and cached.version_id == stored.row.version_id and compare_digest(cached.key, key):
             # The same key: data keys that hang on it live on under its new lease.
             cached.stored, cached.asked = stored, asked
@@ -176,23 +172,24 @@ class BranchKeys:
             raise _unknown_version()
         return stored
 
-    def _unwrap(self, view: TenantView, stored: StoredRow, generation: float) -> tuple[bytes, float, bool]:
-        # Gives the key, the generation it may serve under, and whether our clock agrees with the KMS's.
-        row = stored.row
+    def _unwrap(self, view: TenantView, stored: StoredRow, generation: float) -> tuple[bytes, float, bool, float]:
+        # Gives the key, the generation it may serve under, whether our clock agrees with the KMS's, and how many
+        # seconds before the request the access was last proved: a session used again has outlived a removed trust.
+        row, record = stored.row, view.record
+        if row.kek.locator not in record.every_binding():
+            raise StoreUnavailable("the tenant's key changed while its branch key was read", retry_after=1)
         sent = self._timekeeper.now()
         try:
-            provider = self._providers.of(view.record, row.kek)
-            with self._budget.spending():
-                unwrapped = provider.unwrap(WrappedKey(row.kek, row.enc), row.kms_context(self._table_name))
+            unwrapped = self._providers.of(record, row.kek).unwrap(
+                WrappedKey(row.kek, row.enc), row.kms_context(self._table_name)
+            )
         except Denial as denial:
-            if row.kek.locator in view.record.keks:
-                # Every key of the tenant in this process goes at once, whichever row was refused. Not for a former
-                # KEK that was given up: that one refuses is why a new branch key was begun.
+            # Every key of the tenant in this process goes at once, whichever row was refused. A former KEK that was
+            # given up refuses as a matter of course: only if it had served here is that news.
+            if row.kek.locator in record.keks or self._has_served(view.tenant_id, row.kek):
                 self._gate.purge(view.tenant_id)
                 view.purge()
-            if denial.cause == "unknown":
-                self._alarms("unknown_kms_answer", view.tenant_id, denial.kms_code, request_id=denial.request_id)
-            raise self._providers.refusal(row.kek, denial) from None
+            raise self._providers.refusal(view.tenant_id, row.kek, denial) from None
         except WrapMismatch:
             raise self._rows.corrupt(view.tenant_id, stored, "it does not unwrap") from None
         received, unpurged = self._timekeeper.now(), view.generation == generation
@@ -201,17 +198,23 @@ class BranchKeys:
             generation = view.generation  # the purge was for the clock, not for this answer
         if len(unwrapped.key) != KEY_BYTES:
             raise self._rows.corrupt(view.tenant_id, stored, "it unwraps to a wrong length")
-        return unwrapped.key, generation, trusted
+        return unwrapped.key, generation, trusted, unwrapped.proved_ago
 
     def _extend(self, cached: BranchKey, view: TenantView) -> bool:
         # Counted from now: the silence may have taken as long as the KMS's time-out.
         now, record = self._timekeeper.now(), view.record
-        end = cached.asked.plus(max(record.policy.lease, record.outage_grace))
+        end = cached.asked.plus(max(record.policy.lease, record.grace(cached.stored.row.kek.locator)))
         if not now.before(end):
             return False
         again = now.plus(ASK_AGAIN)
         cached.wall_until, cached.boot_until = min(again.wall, end.wall), min(again.boot, end.boot)
         return True
+
+    def _has_served(self, tenant_id: str, kek: Kek) -> bool:
+        return any(
+            key.stored.row.kek == kek and key.view.tenant_id == tenant_id and key.generation == key.view.generation
+            for key in self._cache.values()
+        )
 
 
 def _unknown_version() -> MessageInvalid:

@@ -7,7 +7,7 @@ prefix is harmless: the claim, the probe, then the record, which `core.service.k
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,10 +19,10 @@ from core.domain.key_target import KeyTarget, parse_instant
 from core.domain.states import RULES, State
 from core.domain.tenants import TenantRecord
 from core.domain.timing import Instant
-from core.errors import Conflict, InvalidRequest, KeyCheckFailed, ProviderSignal
+from core.errors import Conflict, InvalidRequest, KeyCheckFailed, KeyWithheld, ProviderSignal
 from core.ports import Events, KeyProvider
 from core.service.kek_claims import KekClaims
-from core.service.key_mover import STATE_CHANGED, KeyMover
+from core.service.key_mover import NOT_YET_OWN, STATE_CHANGED, KeyMover, check_movable
 from core.service.key_validation import KeyValidation
 from core.service.probes import Probes
 from core.service.providers import Providers
@@ -30,9 +30,6 @@ from core.service.setup_kits import SetupKits
 from core.service.state_gate import StateGate
 from core.service.tenant_records import TenantRecords
 from core.service.tenants import Tenants
-
-_FIRST = frozenset({State.PLATFORM, State.SCHEDULED})
-"""States of a tenant that has no KEK of its own in force yet."""
 
 
 class KeyConfiguration:
@@ -112,13 +109,15 @@ class KeyConfiguration:
         """
         target = target.check()
         record, revision = self._ready_to_change(tenant_id, target)
+        ahead = self._lies_ahead(record, target)
         report = self._passing(record, target)
         facts["warned"] = [check.name for check in report.checks if check.result is Result.WARN]
-        target = replace(target, custom_key_store=report.custom_key_store)
+        target = replace(target, custom_key_store=report.custom_key_store, unbound_policy=report.unbound_policy)
         if not self._claims.claim(target.kek, tenant_id):
             raise Conflict("this key was just taken by another tenant")
-        if not self._schedule(record, revision, target, facts):
-            self._begin(record, revision, target, facts)
+        if ahead:
+            self._schedule(record, revision, target, facts)
+        elif self._begin(record, revision, target, facts):
             self._carry_out(tenant_id, facts)
         return report
 
@@ -133,6 +132,8 @@ class KeyConfiguration:
         """
         record, revision = self._read(tenant_id)
         platform = self._providers.platform_kek
+        if record.state is State.SUSPENDED:
+            raise RULES[record.state].refusal()
         if record.state is State.SCHEDULED and record.moving_from is None:
             self._write(replace(record, state=State.PLATFORM, pending=None, probe_digest=""), revision, record.state)
             facts["cancelled"] = True
@@ -141,6 +142,7 @@ class KeyConfiguration:
             self._may_go_back(record)
             # Rows that an enablement cut short never rewrapped still count under the platform's key.
             binding = record.moving_binding if record.moving_from else Binding(since=record.configuration_revision + 1)
+            check_movable(record, State.PLATFORM)
             self._move(record, revision, platform, binding, "", facts, reversible=record.reversible)
         elif record.moving_from is None:
             raise Conflict("the tenant is under the platform's key already")
@@ -164,9 +166,7 @@ class KeyConfiguration:
             As `configure`, KeyCheckFailed apart.
         """
         record, revision = self._read(tenant_id)
-        if record.pending is not None:
-            if not self.due(record):
-                return
+        if record.pending is not None and self.due(record):
             self._activate(record, revision, record.pending, facts)
         elif record.moving_from is None and not record.lost_keks:
             self._mover.settle(record)
@@ -202,27 +202,44 @@ class KeyConfiguration:
             )
         return report
 
-    def _schedule(self, record: TenantRecord, revision: int, target: KeyTarget, facts: dict[str, Any]) -> bool:
+    def _lies_ahead(self, record: TenantRecord, target: KeyTarget) -> bool:
+        """Whether a target is for later; refuses that before anything is done, where it cannot be.
+
+        Raises:
+            Conflict: The tenant has a KEK of its own, or is on its way to one.
+        """
         if not target.activation or parse_instant(target.activation) <= self._now().wall:
             return False
-        if record.state not in _FIRST or record.moving_from is not None:
+        if record.state not in NOT_YET_OWN or record.moving_from is not None:
             raise Conflict(
                 "only the first key of a tenant can be scheduled", hint="leave the activation date out to replace it"
             )
+        return True
+
+    def _schedule(self, record: TenantRecord, revision: int, target: KeyTarget, facts: dict[str, Any]) -> None:
         probe = self._probes.make(self._provider(record, target), target.kek, record.tenant_id)
         scheduled = replace(record, state=State.SCHEDULED, pending=target, probe_digest=probe.digest)
         self._write(scheduled, revision, record.state)
         facts["scheduled"] = target.activation
-        return True
 
-    def _begin(self, record: TenantRecord, revision: int, target: KeyTarget, facts: dict[str, Any]) -> None:
-        if record.moving_from is not None and _reached_alike(record, target):
-            facts["resumed"] = True
-            return
-        probe = self._probes.make(self._provider(record, target), target.kek, record.tenant_id)
-        reversible = target.reversible if record.state in _FIRST else record.reversible
+    def _begin(self, record: TenantRecord, revision: int, target: KeyTarget, facts: dict[str, Any]) -> bool:
+        """Write what is to become of the tenant's key, unless it is written already.
+
+        Returns:
+            Whether there is anything left to carry out.
+        """
+        check_movable(record, State.ACTIVE)
+        reversible = target.reversible if record.state in NOT_YET_OWN else record.reversible
         binding = _binding(record, target)
-        self._move(record, revision, target.kek, binding, probe.digest, facts, reversible=reversible)
+        if (record.kek, record.binding, record.reversible) == (target.locator, binding, reversible):
+            facts["resumed" if record.moving_from else "unchanged"] = True
+            return record.moving_from is not None or bool(record.lost_keks)
+        probe_digest = record.probe_digest
+        if (record.kek, record.binding.role_arn) != (target.locator, target.role_arn):
+            provider = self._provider(record, target)
+            probe_digest = self._probes.make(provider, target.kek, record.tenant_id).digest
+        self._move(record, revision, target.kek, binding, probe_digest, facts, reversible=reversible)
+        return True
 
     def _provider(self, record: TenantRecord, target: KeyTarget) -> KeyProvider:
         return self._providers.connect(record.access_as(target.kek, target.role_arn))
@@ -234,7 +251,7 @@ class KeyConfiguration:
         try:
             self._probes.unwrap(self._provider(record, target), record.tenant_id, record.probe_digest)
         except ProviderSignal as signal:
-            raise self._providers.refusal(target.kek, signal) from None
+            raise self._providers.refusal(record.tenant_id, target.kek, signal) from None
         binding = _binding(record, target)
         self._move(record, revision, target.kek, binding, record.probe_digest, facts, reversible=target.reversible)
         facts["activated"] = target.locator
@@ -269,8 +286,11 @@ class KeyConfiguration:
         )
 
     def _carry_out(self, tenant_id: str, facts: dict[str, Any]) -> None:
-        moved = self._mover.run(tenant_id)
-        facts.update(rewrapped=moved.rewrapped, rotated=moved.rotated, waiting=moved.waiting)
+        try:
+            facts.update(asdict(self._mover.run(tenant_id)))
+        except KeyWithheld:
+            self._gate.purge(tenant_id)  # the KMS said no: whatever it was asked, what is cached serves no more
+            raise
 
     def _read(self, tenant_id: str) -> tuple[TenantRecord, int]:
         self._tenants.read(tenant_id)  # refuses what does not exist, and spent ids
@@ -288,13 +308,8 @@ class KeyConfiguration:
 
 
 def _binding(record: TenantRecord, target: KeyTarget) -> Binding:
-    # The same KEK reached by another role keeps its rows, and so does one that a change under way was to leave behind;
-    # a new one counts from the revision about to be written.
-    since = {record.moving_from: record.moving_binding.since, record.kek: record.binding.since}.get(
-        target.locator, record.configuration_revision + 1
-    )
-    return Binding(target.role_arn, since, target.nickname, target.custom_key_store)
-
-
-def _reached_alike(record: TenantRecord, target: KeyTarget) -> bool:
-    return (record.kek, record.binding.role_arn) == (target.locator, target.role_arn)
+    # A KEK that rows lie under already keeps them, whether it is in force, being left, or given up and returned; a new
+    # one counts from the revision about to be written.
+    known = record.every_binding().get(target.locator)
+    since = record.configuration_revision + 1 if known is None else known.since
+    return Binding(target.role_arn, since, target.nickname, target.custom_key_store, target.unbound_policy)

@@ -6,7 +6,6 @@ from base64 import b64encode
 from typing import Any
 
 from core.domain.branch_keys import ACTIVE, BranchKeyRow
-from core.errors import StoreCorrupt
 from core.service.results import KeyExport
 from core.service.row_checks import RowChecks
 from core.service.state_gate import StateGate
@@ -34,14 +33,14 @@ class KeyExports:
             StoreUnavailable, StoreCorrupt: The rows cannot be read, or one is refused.
         """
         view = self._gate.enter_any(tenant_id)
-        self._gate.refresh(view, forced=True)
-        record, items = view.record, []
+        record, items = self._gate.reread(view), []
         for branch_key_id in record.branch_keys:
-            rows = [*self._rows.versions(view, branch_key_id)]
+            # The ACTIVE row first: a rotation in between must not leave it without its version.
             active = self._rows.read(view, branch_key_id, ACTIVE)
-            if active is None:
-                raise StoreCorrupt("a tenant's branch key has no ACTIVE row")
-            items += [_item(stored.row) for stored in (*rows, active)]
+            if active is None and (branch_key_id != record.branch_key_id or record.sequence_floor > 0):
+                raise self._rows.missing(tenant_id, branch_key_id, ACTIVE)
+            rows = self._rows.versions(view, branch_key_id)
+            items += [_item(stored.row) for stored in (*rows, *filter(None, (active,)))]
         return KeyExport(tenant_id, self._table_name, record.kek, record.branch_keys, tuple(items))
 
 

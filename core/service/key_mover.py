@@ -19,10 +19,10 @@ from uuid import uuid4
 from core.domain.bindings import UNBOUND, LostKek
 from core.domain.branch_keys import ACTIVE, CREATE_TIME_FORMAT, StoredRow
 from core.domain.kek import Kek
-from core.domain.states import State
-from core.domain.tenants import TenantRecord
+from core.domain.states import RULES, State, check_transition
+from core.domain.tenants import MAX_FORMER_BRANCH_KEYS, TenantRecord
 from core.domain.timing import Instant
-from core.errors import Conflict, Denial, Silence
+from core.errors import Conflict, Denial, Silence, VendorFault
 from core.ports import Events, KeyStore
 from core.service.branch_key_writer import BranchKeyWriter
 from core.service.providers import Providers
@@ -33,9 +33,13 @@ from core.service.tenant_records import TenantRecords
 PASSES = 8
 """How often the routine starts over when another process moves the same tenant at the same time."""
 STATE_CHANGED = "keystead.key.state_changed"
+KEK_CHANGED = "keystead.key.kek_changed"
+BRANCH_KEY_BEGUN = "keystead.key.branch_key_begun"
+NOT_YET_OWN = frozenset({State.PLATFORM, State.SCHEDULED})
+"""States of a tenant that has no KEK of its own wholly in force yet."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Moved:
     """What a run of the routine did.
 
@@ -43,11 +47,13 @@ class Moved:
         rewrapped: Versions put under the KEK in force.
         rotated: Whether a new ACTIVE version was born.
         waiting: Versions that wait under a KEK that refuses.
+        branch_key_begun: Whether a new branch key was begun, because the former KEK refuses.
     """
 
     rewrapped: int = 0
     rotated: bool = False
     waiting: int = 0
+    branch_key_begun: bool = False
 
 
 class KeyMover:
@@ -109,62 +115,78 @@ class KeyMover:
 
         Raises:
             NotFound: There is no such tenant.
-            KeyRevoked, KeyUnreachable, VendorFault: A KEK does not serve; calling again goes on where this stopped.
+            KeyWithheld: A KEK does not serve, or the kill switch is on.
+            KeyUnreachable, VendorFault: A KEK does not answer; calling again goes on where this stopped.
             Conflict: Other processes kept changing the same tenant.
             StoreUnavailable, StoreCorrupt: A store does not answer, or a row is refused.
         """
-        rewrapped, rotated = 0, False
+        done = Moved()
         for _ in range(PASSES):
             view = self._gate.enter_any(tenant_id)
-            self._gate.refresh(view, forced=True)
+            record = self._gate.reread(view)
+            check_movable(record, self._ends(record))
             try:
-                self.settle(view.record)
-                count, waiting = self._rewrap(view)
-                rewrapped += count
-                rotated |= self._renew_active(view)
-                if self._settled(view):
-                    self._finish(view)
-                    return Moved(rewrapped, rotated, waiting)
+                self.settle(record)
+                waiting = self._rewrap(view, record, done)
+                done.rotated |= self._renew_active(view, record)
+                if self._settled(view, record):
+                    self._finish(view, record)
+                    done.waiting = waiting
+                    return done
             except Conflict:
                 continue
         raise Conflict("the tenant's key is being changed by somebody else", hint="try again")
 
-    def _rewrap(self, view: TenantView) -> tuple[int, int]:
-        # How many versions were put under the KEK in force, and how many have to wait.
-        record, done, waiting = view.record, 0, 0
+    def _ends(self, record: TenantRecord) -> State:
+        # Where a finished move leaves the tenant: its KEK has just been used, whatever it was before.
+        if record.moving_from is None:
+            return record.state
+        return State.PLATFORM if record.kek == self._providers.platform_kek.locator else State.ACTIVE
+
+    def _rewrap(self, view: TenantView, record: TenantRecord, done: Moved) -> int:
+        # Gives how many versions have to wait.
+        waiting = 0
         refusing: set[str] = set()
         for branch_key_id in record.branch_keys:
-            for stored in self._rows_of(view, branch_key_id):
+            for stored in self._rows_of(view, record, branch_key_id):
                 kek = stored.row.kek
                 if kek.locator == record.kek:
                     continue
-                if kek.locator in refusing:
-                    waiting += 1
-                    continue
-                try:
-                    self._writer.rewrap(record, stored)
-                    done += 1
-                except (Denial, Silence) as signal:
-                    self._give_up(view, kek, signal)
+                if kek.locator not in refusing:
+                    try:
+                        self._writer.rewrap(record, stored)
+                        done.rewrapped += 1
+                        continue
+                    except (Denial, Silence) as signal:
+                        self._give_up(view, record, kek, signal, done)
+                    except VendorFault:
+                        if kek.locator not in {lost.locator for lost in record.lost_keks}:
+                            raise  # a lost KEK may be one that this deployment does not reach any more
                     refusing.add(kek.locator)
-                    waiting += 1
-        return done, waiting
+                waiting += 1
+        return waiting
 
-    def _give_up(self, view: TenantView, kek: Kek, signal: Denial | Silence) -> None:
+    def _give_up(self, view: TenantView, record: TenantRecord, kek: Kek, signal: Denial | Silence, done: Moved) -> None:
         """Leave rows behind under a KEK that refuses, or say why that cannot be.
 
         Raises:
             KeyRevoked, KeyUnreachable, VendorFault: The move waits for the KEK.
-            Conflict: The record was rewritten to begin a new branch key: start over.
+            Conflict: The record was rewritten to begin a new branch key: start over. Or too many were begun already.
         """
-        record = view.record
         if kek.locator in {lost.locator for lost in record.lost_keks}:
             return  # known to be away
-        replaced = self._providers.platform_kek.locator not in (record.kek, record.moving_from)
-        if not (isinstance(signal, Denial) and replaced):
-            raise self._providers.refusal(kek, signal) from None
+        refusal = self._providers.refusal(record.tenant_id, kek, signal)
+        platform = self._providers.platform_kek.locator
+        # Only a KEK of the tenant's own that has plainly said no; and not to go back to the platform's key, unless
+        # the tenant's own was never wholly in force.
+        goes_back = record.kek == platform and record.state not in NOT_YET_OWN
+        if not isinstance(signal, Denial) or signal.cause == "unknown" or kek.locator == platform or goes_back:
+            raise refusal from None
+        if len(record.former_branch_keys) >= MAX_FORMER_BRANCH_KEYS:
+            raise refusal from None
         self._write(
             view,
+            record,
             replace(
                 record,
                 branch_key_id=str(uuid4()),
@@ -173,11 +195,13 @@ class KeyMover:
                 lost_keks=(*record.lost_keks, LostKek(kek.locator, record.moving_binding)),
             ),
         )
+        done.branch_key_begun = True
+        self._events.emit(BRANCH_KEY_BEGUN, record.tenant_id, {"lost": kek.locator, "cause": signal.cause})
         raise Conflict("a new branch key is begun")
 
-    def _renew_active(self, view: TenantView) -> bool:
-        record = view.record
+    def _renew_active(self, view: TenantView, record: TenantRecord) -> bool:
         active = self._rows.read(view, record.branch_key_id, ACTIVE)
+        self._same(view, record)
         if active is None:
             if record.sequence_floor > 0:
                 raise self._rows.missing(record.tenant_id, record.branch_key_id, ACTIVE)
@@ -186,61 +210,87 @@ class KeyMover:
         if active.row.kek.locator == record.kek:
             return False
         renewed = self._writer.rotate(record, active)
-        view.saw(renewed.mac.sequence if renewed.mac else 0)
+        view.saw(record.branch_key_id, renewed.mac.sequence if renewed.mac else 0)
         return True
 
-    def _settled(self, view: TenantView) -> bool:
+    def _settled(self, view: TenantView, record: TenantRecord) -> bool:
         # A rotation or a first branch key of before the fence rose may have come after the versions were listed.
-        record = view.record
         lost = {kek.locator for kek in record.lost_keks}
         for branch_key_id in record.branch_keys:
             allowed = {record.kek} if branch_key_id == record.branch_key_id else {record.kek} | lost
-            if any(stored.row.kek.locator not in allowed for stored in self._rows_of(view, branch_key_id)):
+            if any(stored.row.kek.locator not in allowed for stored in self._rows_of(view, record, branch_key_id)):
                 return False
         return True
 
-    def _rows_of(self, view: TenantView, branch_key_id: str) -> Sequence[StoredRow]:
-        # The primary's ACTIVE row is not rewrapped: a new version takes its place.
-        rows = [*self._rows.versions(view, branch_key_id)]
-        if branch_key_id != view.record.branch_key_id:
-            active = self._rows.read(view, branch_key_id, ACTIVE)
-            rows += [] if active is None else [active]
-        return rows
-
-    def _finish(self, view: TenantView) -> None:
-        record = view.record
-        waiting = {
-            stored.row.kek.locator
-            for branch_key_id in record.former_branch_keys
-            for stored in self._rows_of(view, branch_key_id)
-        }
-        lost = tuple(kek for kek in record.lost_keks if kek.locator in waiting and kek.locator != record.kek)
-        if record.moving_from is None:
-            if lost != record.lost_keks:
-                self._write(view, replace(record, lost_keks=lost))
+    def _finish(self, view: TenantView, record: TenantRecord) -> None:
+        lost = self._still_lost(view, record)
+        if record.moving_from is None and lost == record.lost_keks:
             return
-        state = State.PLATFORM if record.kek == self._providers.platform_kek.locator else State.ACTIVE
-        now = datetime.fromtimestamp(self._now().wall, UTC)
+        state, now = self._ends(record), datetime.fromtimestamp(self._now().wall, UTC)
         active = self._rows.read(view, record.branch_key_id, ACTIVE)
         finished = replace(
             record.with_floor(active.mac.sequence if active and active.mac else 0),
             state=state,
-            cause="",
-            since=now.strftime(CREATE_TIME_FORMAT),
+            cause="" if state is not record.state else record.cause,
+            since=now.strftime(CREATE_TIME_FORMAT) if state is not record.state else record.since,
             moving_from=None,
             moving_binding=UNBOUND,
             lost_keks=lost,
-            exclusive_from="" if state is State.PLATFORM else (now + self._retention).strftime(CREATE_TIME_FORMAT),
+            # Rows that still lie under a lost KEK will lie in backups for as long again once they are fetched.
+            exclusive_from=""
+            if lost or record.kek == self._providers.platform_kek.locator
+            else (now + self._retention).strftime(CREATE_TIME_FORMAT),
         )
-        self._write(view, finished)
+        self._write(view, record, finished)
+        if record.moving_from is not None:
+            moved = {"from": record.moving_from, "to": record.kek}
+            self._events.emit(KEK_CHANGED, record.tenant_id, moved)
         if state is not record.state:
-            self._events.emit(
-                STATE_CHANGED, record.tenant_id, {"from": record.state.value, "to": state.value, "kek": record.kek}
-            )
+            self._events.emit(STATE_CHANGED, record.tenant_id, {"from": record.state.value, "to": state.value})
 
-    def _write(self, view: TenantView, record: TenantRecord) -> None:
-        found = self._records.read(record.tenant_id)
-        if found is None or found[0] != view.record:
+    def _still_lost(self, view: TenantView, record: TenantRecord) -> tuple[LostKek, ...]:
+        if not record.lost_keks:
+            return ()
+        waiting = {
+            stored.row.kek.locator
+            for branch_key_id in record.former_branch_keys
+            for stored in self._rows_of(view, record, branch_key_id)
+        }
+        return tuple(kek for kek in record.lost_keks if kek.locator in waiting and kek.locator != record.kek)
+
+    def _rows_of(self, view: TenantView, record: TenantRecord, branch_key_id: str) -> Sequence[StoredRow]:
+        # The primary's ACTIVE row is not rewrapped: a new version takes its place.
+        rows = [*self._rows.versions(view, branch_key_id)]
+        if branch_key_id != record.branch_key_id:
+            active = self._rows.read(view, branch_key_id, ACTIVE)
+            rows += [] if active is None else [active]
+        self._same(view, record)
+        return rows
+
+    def _same(self, view: TenantView, record: TenantRecord) -> None:
+        # What was just read was checked against the view; what is done with it follows the record.
+        if view.record != record:
             raise Conflict("the tenant's record changed meanwhile")
-        self._records.write(record, expected_revision=found[1])
+
+    def _write(self, view: TenantView, before: TenantRecord, after: TenantRecord) -> None:
+        found = self._records.read(before.tenant_id)
+        if found is None or found[0] != before:
+            raise Conflict("the tenant's record changed meanwhile")
+        self._records.write(after, expected_revision=found[1])
         self._gate.refresh(view, forced=True)
+
+
+def check_movable(record: TenantRecord, ends: State) -> None:
+    """Refuse a change of key that the tenant's state does not let end.
+
+    Args:
+        record: The tenant's record.
+        ends: The state that the change ends in.
+
+    Raises:
+        KeySuspended: The kill switch is on: nothing moves.
+        Conflict: The state table has no such transition.
+    """
+    if record.state is State.SUSPENDED:
+        raise RULES[record.state].refusal()
+    check_transition(record.state, ends)

@@ -51,9 +51,9 @@ class KeyValidation:
         if entitlement.result is Result.FAIL:
             return Report((entitlement,))
         access = record.access_as(target.kek, target.role_arn)
-        report = connector.examine(access, self._probes.context(record.tenant_id))
+        report = connector.examine(access, self._probes.context(record.tenant_id, target.kek))
         checks = tuple(self._overridden(record, check) for check in report.checks)
-        report = replace(report, checks=(entitlement, *checks))
+        report = replace(report, checks=(entitlement, *checks), unbound_policy=checks != report.checks)
         return replace(report, checks=(*report.checks, self._exclusive(record, target, controlled=report.ok)))
 
     def entitles(self, record: TenantRecord, target: KeyTarget) -> bool:

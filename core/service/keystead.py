@@ -135,7 +135,7 @@ class Keystead:
 
     def check_key(self, caller: Caller, tenant_id: str) -> KeyStatus:
         """Do what is due for a tenant's key; see `KeyConfiguration.check`."""
-        with self._parts.gate.enter(caller, Op.KEY_CHECK, tenant_id) as facts:
+        with self._parts.gate.enter(caller, Op.KEY_CHECK, check_tenant_id(tenant_id)) as facts:
             self._parts.key_configuration.check(tenant_id, facts)
             return self._parts.status.status(tenant_id)
 

@@ -29,24 +29,43 @@ class KmsBudget:
 
     def begin(self) -> None:
         """Start to count for a request."""
-        self._local.left = self._seconds
+        self._local.left, self._local.since = self._seconds, None
 
     def end(self) -> None:
         """Stop counting."""
         self._local.left = None
 
     def remaining(self) -> float:
-        """Seconds that the next call to a KMS may take; never below 0."""
+        """Seconds that the next call to a KMS may take; never below 0. Falls while it is spent."""
         left = getattr(self._local, "left", None)
-        return self._seconds if left is None else max(0.0, left)
+        if left is None:
+            return self._seconds
+        since = self._local.since
+        return max(0.0, float(left if since is None else left - (self._boot() - since)))
 
     @contextmanager
     def spending(self) -> Iterator[None]:
-        """Count what the body takes."""
-        began = self._boot()
+        """Count what the body takes; once, where one is inside another."""
+        if getattr(self._local, "left", None) is None or self._local.since is not None:
+            yield
+            return
+        began = self._local.since = self._boot()
         try:
             yield
         finally:
-            left = getattr(self._local, "left", None)
-            if left is not None:
-                self._local.left = left - (self._boot() - began)
+            self._local.since = None
+            if self._local.left is not None:
+                self._local.left -= self._boot() - began
+
+    @contextmanager
+    def keeping(self, seconds: float) -> Iterator[None]:
+        """Keep some of what is left for after the body."""
+        if getattr(self._local, "left", None) is None:
+            yield
+            return
+        self._local.left -= seconds
+        try:
+            yield
+        finally:
+            if self._local.left is not None:
+                self._local.left += seconds

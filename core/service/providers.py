@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-from core.domain.kek import Kek, KeyAccess, ProviderName
-from core.domain.tenants import TenantRecord
+from core.domain.kek import Kek, KekDescription, KeyAccess, ProviderName, UnwrappedKey, WrappedKey
+from core.domain.tenants import SYSTEM, TenantRecord
 from core.errors import (
     Denial,
     InternalError,
@@ -15,9 +16,40 @@ from core.errors import (
     KeyUnreachable,
     OwnFault,
     ProviderSignal,
+    Silence,
     VendorFault,
+    WrapMismatch,
 )
 from core.ports import KeyConnector, KeyProvider
+from core.service.alarms import Alarms
+from core.service.kms_budget import KmsBudget
+
+
+class _Counted:
+    # A provider whose calls count as KMS time of the request under way.
+
+    def __init__(self, provider: KeyProvider, budget: KmsBudget) -> None:
+        self._provider = provider
+        self._budget = budget
+
+    def wrap(self, kek: Kek, key: bytes, context: Mapping[str, str]) -> WrappedKey:
+        with self._spending():
+            return self._provider.wrap(kek, key, context)
+
+    def unwrap(self, wrapped: WrappedKey, context: Mapping[str, str]) -> UnwrappedKey:
+        with self._spending():
+            return self._provider.unwrap(wrapped, context)
+
+    def describe(self, kek: Kek) -> KekDescription:
+        with self._spending():
+            return self._provider.describe(kek)
+
+    @contextmanager
+    def _spending(self) -> Iterator[None]:
+        if self._budget.remaining() <= 0:
+            raise Silence("this request has no time left to wait for a key management system")
+        with self._budget.spending():
+            yield
 
 
 class Providers:
@@ -27,12 +59,21 @@ class Providers:
         platform: Reaches the platform's own KEK.
         platform_kek: That KEK.
         connectors: Reach tenants' KEKs, by the provider's name.
+        alarms: Tell the operator of what is the operator's to know.
+        budget: Counts the KMS time of a request; when none is left, nothing more is asked.
     """
 
     def __init__(
-        self, platform: KeyProvider, platform_kek: Kek, connectors: Mapping[ProviderName, KeyConnector]
+        self,
+        platform: KeyProvider,
+        platform_kek: Kek,
+        connectors: Mapping[ProviderName, KeyConnector],
+        alarms: Alarms,
+        budget: KmsBudget,
     ) -> None:
-        self.platform = platform
+        self._alarms = alarms
+        self._budget = budget
+        self.platform: KeyProvider = _Counted(platform, budget)
         self.platform_kek = platform_kek
         self._connectors = dict(connectors)
 
@@ -41,30 +82,29 @@ class Providers:
 
         Raises:
             StoreCorrupt: The KEK is not the tenant's.
-            VendorFault: This deployment does not reach it, though it once did: the operator changed its configuration.
+            VendorFault: As `connect`.
         """
         if kek == self.platform_kek:
             return self.platform
-        access = record.access(kek)
-        try:
-            return self.connect(access)
-        except (InternalError, InvalidRequest):
-            raise VendorFault(
-                "this service is not configured to reach the tenant's key",
-                hint=f"the operator must configure {kek.provider} for it",
-                retry_after=30,
-            ) from None
+        return self.connect(record.access(kek))
 
     def connect(self, access: KeyAccess) -> KeyProvider:
         """The provider that reaches a KEK through an access.
 
         Raises:
-            InternalError: No provider is configured for it.
+            VendorFault: This deployment does not reach it: the operator's configuration is in the way.
         """
         connector = self._connectors.get(access.kek.provider)
-        if connector is None:
-            raise InternalError(f"this service has no key provider {access.kek.provider}")
-        return connector.connect(access)
+        try:
+            if connector is not None:
+                return _Counted(connector.connect(access), self._budget)
+        except InvalidRequest:
+            pass  # its Region, say, was taken out of the configuration
+        raise VendorFault(
+            "this service is not configured to reach the tenant's key",
+            hint=f"the operator must configure {access.kek.provider} for it",
+            retry_after=30,
+        )
 
     def connector(self, name: str) -> KeyConnector:
         """The connector to a cloud.
@@ -72,21 +112,36 @@ class Providers:
         Raises:
             InvalidRequest: This service has none.
         """
-        for known, connector in self._connectors.items():
-            if known == name:
-                return connector
-        has = ", ".join(sorted(self._connectors)) or "none: the operator has configured no cloud"
-        raise InvalidRequest(f"this service does not reach keys in {name}", hint=f"it reaches: {has}")
+        connectors: Mapping[str, KeyConnector] = {str(known): found for known, found in self._connectors.items()}
+        if name not in connectors:
+            has = ", ".join(sorted(connectors)) or "none: the operator has configured no cloud"
+            raise InvalidRequest(f"this service does not reach keys in {name}", hint=f"it reaches: {has}")
+        return connectors[name]
 
-    def refusal(self, kek: Kek, signal: ProviderSignal) -> KeysteadError:
-        """What a caller hears when a KEK's provider gave a signal and nothing cached may serve.
+    def refusal(self, tenant_id: str, kek: Kek, signal: ProviderSignal) -> KeysteadError:
+        """What a caller hears when a KEK's provider gave a signal and nothing cached may serve; alarms where due.
 
         A denial of the platform's own KEK is our fault and never the tenant's.
+
+        Args:
+            tenant_id: Whose KEK it was asked for; ``_system`` for the service's own purposes.
+            kek: The KEK.
+            signal: What its provider raised.
         """
+        self.heard(tenant_id, kek, signal)
         if isinstance(signal, OwnFault):
             return VendorFault("this service's own access to the key management system is in trouble", retry_after=30)
+        if isinstance(signal, WrapMismatch):
+            return InternalError("the key management system does not take back what it wrapped")
         if not isinstance(signal, Denial):
             return KeyUnreachable("the key management system does not answer", retry_after=5)
         if kek == self.platform_kek:
             return VendorFault("the platform's own key refuses to serve", retry_after=30)
         return KeyRevoked("the tenant's KMS refused the use of its key", hint=f"cause: {signal.cause}")
+
+    def heard(self, tenant_id: str, kek: Kek, signal: ProviderSignal) -> None:
+        """Alarm the operator of a signal that is the operator's to know: our own trouble, or what nobody foresaw."""
+        if isinstance(signal, OwnFault):
+            self._alarms("own_access", SYSTEM, kek.provider, kms_code=signal.kms_code)
+        elif isinstance(signal, Denial) and signal.cause == "unknown":
+            self._alarms("unknown_kms_answer", tenant_id, signal.kms_code, request_id=signal.request_id)

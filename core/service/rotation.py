@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from core.domain.branch_keys import ACTIVE, CREATE_TIME_FORMAT, StoredRow
 from core.domain.tenants import TenantRecord
-from core.errors import KeyWithheld
+from core.errors import Conflict, KeyWithheld
 from core.service.branch_key_writer import BranchKeyWriter
 from core.service.key_mover import KeyMover
 from core.service.results import Rotation
@@ -40,22 +40,25 @@ class RotationService:
 
         Raises:
             NotFound: There is no such tenant.
-            Conflict: Another rotation or change of configuration was first.
+            Conflict: Another rotation or change of configuration was first, or a change of key is under way.
             KeyWithheld, Unavailable: The tenant's key does not serve.
             ServiceFault: A stored row is refused.
         """
         view = self._gate.enter(tenant_id, "write")
-        self._gate.refresh(view, forced=True)
+        record = self._gate.reread(view)
         view.require("write")
-        self._mover.settle(view.record)
+        if record.moving_from is not None:
+            # A new version would be born under the new key, whether or not the former one agrees.
+            raise Conflict("a change of key is under way", hint="finish it first: POST key/check")
+        self._mover.settle(record)
         try:
-            active = self._writer.rotate(view.record, self._current(view))
+            active = self._writer.rotate(record, self._current(view))
         except KeyWithheld:
             self._gate.purge(tenant_id)  # the KMS said no: whatever it was asked, what is cached serves no more
             raise
         sequence = active.mac.sequence if active.mac else 0
-        view.saw(sequence)
-        self._tenants.raise_floor(tenant_id, sequence)
+        view.saw(record.branch_key_id, sequence)
+        self._tenants.raise_floor(tenant_id, record.branch_key_id, sequence)
         self._gate.purge(tenant_id)
         return Rotation(tenant_id, active.row.branch_key_id, active.row.version_id, sequence, active.row.create_time)
 

@@ -20,7 +20,8 @@ class RowChecks:
         macs: Check them.
         gate: Reads a tenant's record anew where it may be older than the row.
         alarms: Tell the operator of corrupt rows.
-        raise_floor: Records the highest sequence seen of a tenant's branch key: tenant id, sequence.
+        raise_floor: Records the highest sequence seen of a tenant's branch key: tenant id, branch key id,
+            sequence.
     """
 
     def __init__(
@@ -29,7 +30,7 @@ class RowChecks:
         macs: RowMacs,
         gate: StateGate,
         alarms: Alarms,
-        raise_floor: Callable[[str, int], None],
+        raise_floor: Callable[[str, str, int], None],
     ) -> None:
         self._store = store
         self._macs = macs
@@ -47,16 +48,22 @@ class RowChecks:
             StoreCorrupt: A check failed; the operator is alarmed.
             StoreUnavailable, VendorFault, KeyUnreachable: It cannot be read or checked now.
         """
+        # Taken before the row is read: what another thread puts in its place meanwhile is no reason to refuse it.
+        lowest = view.lowest(branch_key_id)
         stored = self._store.read(branch_key_id, row_type)
+        if stored is not None and self._misplaced(view, stored):
+            # The record at hand is of before a change of key, or the row is: read both again.
+            self._gate.reread(view)
+            stored = self._store.read(branch_key_id, row_type)
         if stored is None:
             return None
         self._check(view, stored, branch_key_id, row_type)
         if row_type == ACTIVE and stored.mac is not None and branch_key_id == view.record.branch_key_id:
-            if stored.mac.sequence < view.floor:
+            if stored.mac.sequence < lowest:
                 raise self.corrupt(view.tenant_id, stored, "it is older than one seen before")
-            view.saw(stored.mac.sequence)
+            view.saw(branch_key_id, stored.mac.sequence)
             if stored.mac.sequence > view.record.sequence_floor:
-                self._raise_floor(view.tenant_id, stored.mac.sequence)
+                self._raise_floor(view.tenant_id, branch_key_id, stored.mac.sequence)
         return stored
 
     def versions(self, view: TenantView, branch_key_id: str) -> Sequence[StoredRow]:
@@ -66,22 +73,22 @@ class RowChecks:
             As `read`.
         """
         rows = self._store.list_versions(branch_key_id)
+        if any(self._misplaced(view, stored) for stored in rows):
+            self._gate.reread(view)
+            rows = self._store.list_versions(branch_key_id)
         for stored in rows:
             self._check(view, stored, branch_key_id, stored.row.type)
         return rows
 
     def _check(self, view: TenantView, stored: StoredRow, branch_key_id: str, row_type: str) -> None:
         row, mac = stored.row, stored.mac
+        problem = self._misplaced(view, stored)
         if mac is None or not self._macs.holds(stored):
-            raise self.corrupt(view.tenant_id, stored, "its MAC is missing or wrong")
-        if (row.branch_key_id, row.type, row.tenant_id) != (branch_key_id, row_type, view.tenant_id):
-            raise self.corrupt(view.tenant_id, stored, "it does not belong here")
-        if self._misplaced(view, stored):
-            # The view may be older than a move that has just ended.
-            self._gate.refresh(view, forced=True)
-            problem = self._misplaced(view, stored)
-            if problem:
-                raise self.corrupt(view.tenant_id, stored, problem)
+            problem = "its MAC is missing or wrong"
+        elif (row.branch_key_id, row.type, row.tenant_id) != (branch_key_id, row_type, view.tenant_id):
+            problem = "it does not belong here"
+        if problem:
+            raise self.corrupt(view.tenant_id, stored, problem)
 
     def _misplaced(self, view: TenantView, stored: StoredRow) -> str:
         binding = view.record.bindings(stored.row.branch_key_id).get(stored.row.kek.locator)

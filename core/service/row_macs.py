@@ -95,7 +95,7 @@ class RowMacs:
         except WrapMismatch:
             raise StoreCorrupt("the stored row MAC key does not unwrap") from None
         except ProviderSignal as signal:
-            raise self._providers.refusal(wrapped.kek, signal) from None
+            raise self._providers.refusal(SYSTEM, wrapped.kek, signal) from None
         if len(key) != KEY_BYTES:
             raise StoreCorrupt("the stored row MAC key has a wrong length")
         return key
@@ -108,7 +108,7 @@ class RowMacs:
             if not compare_digest(provider.unwrap(wrapped, self._context).key, key):
                 raise InternalError("the platform's key does not give back what it wrapped")
         except ProviderSignal as signal:
-            raise self._providers.refusal(kek, signal) from None
+            raise self._providers.refusal(SYSTEM, kek, signal) from None
         body = {"kek": wrapped.kek.locator, "wrapped": b64encode(wrapped.ciphertext).decode()}
         try:
             self._store.write(SYSTEM, DOCUMENT, body, expected_revision=0)

@@ -6,14 +6,13 @@ import secrets
 from dataclasses import replace
 
 from core.domain.tenants import TenantRecord
-from core.errors import Conflict, ProviderSignal
+from core.errors import NotFound, ProviderSignal
 from core.service.providers import Providers
 from core.service.results import SetupKit
 from core.service.tenant_records import TenantRecords
 from core.service.tenants import Tenants
 
 EXTERNAL_ID_BYTES = 24
-ATTEMPTS = 5
 
 
 class SetupKits:
@@ -43,7 +42,7 @@ class SetupKits:
         try:
             kit = connector.setup_kit(tenant_id, record.external_id)
         except ProviderSignal as signal:
-            raise self._providers.refusal(self._providers.platform_kek, signal) from None
+            raise self._providers.refusal(tenant_id, self._providers.platform_kek, signal) from None
         return SetupKit(
             tenant_id, provider, record.external_id, str(kit["identity"]), dict(kit["documents"]), tuple(kit["steps"])
         )
@@ -56,17 +55,14 @@ class SetupKits:
             Conflict: The record keeps changing, or the id is spent.
             StoreUnavailable, StoreCorrupt: It cannot be read or written now.
         """
-        for _ in range(ATTEMPTS):
-            record = self._tenants.read(tenant_id)
+
+        def with_id(record: TenantRecord) -> TenantRecord | None:
             if record.external_id:
-                return record
-            found = self._records.read(tenant_id)
-            if found is None or found[0] != record:
-                continue
-            made = replace(record, external_id=f"keystead-{secrets.token_hex(EXTERNAL_ID_BYTES)}")
-            try:
-                self._records.write(made, expected_revision=found[1])
-            except Conflict:
-                continue
-            return made
-        raise Conflict("the tenant's record keeps changing", hint="try again")
+                return None
+            return replace(record, external_id=f"keystead-{secrets.token_hex(EXTERNAL_ID_BYTES)}")
+
+        self._tenants.read(tenant_id)  # refuses what does not exist, and spent ids
+        record = self._records.change(tenant_id, with_id)
+        if record is None:
+            raise NotFound("there is no such tenant")
+        return record

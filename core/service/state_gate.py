@@ -57,7 +57,7 @@ class TenantView:
     def __init__(self, tenant_id: str) -> None:
         self.tenant_id = tenant_id
         self.lock = Lock()
-        self.floor = 0
+        self.floor = ("", 0)
         self.read_at = LONG_AGO
         self.wall_until = self.boot_until = float("-inf")
         self.generation = next(_generations)
@@ -73,9 +73,19 @@ class TenantView:
         """Set until when the record counts."""
         self.wall_until, self.boot_until = deadline
 
-    def saw(self, sequence: int) -> None:
-        """Remember that an ACTIVE row of this sequence exists, so that an older one is refused."""
-        self.floor = max(self.floor, sequence)
+    def saw(self, branch_key_id: str, sequence: int) -> None:
+        """Remember that the primary branch key has an ACTIVE row of this sequence, so that an older one is refused.
+
+        What is told of a branch key that is not, or no longer, the primary one counts for nothing.
+        """
+        known, highest = self.floor
+        if branch_key_id == self.record.branch_key_id:
+            self.floor = (branch_key_id, max(highest, sequence) if branch_key_id == known else sequence)
+
+    def lowest(self, branch_key_id: str) -> int:
+        """The lowest sequence that a branch key's ACTIVE row may have."""
+        known, highest = self.floor
+        return highest if branch_key_id == known else 0
 
     def purge(self) -> None:
         """Make every key cached under this view useless."""
@@ -196,6 +206,21 @@ class StateGate:
                 raise NotFound("there is no such tenant")
             self._take(view, found[0], started)
 
+    def reread(self, view: TenantView) -> TenantRecord:
+        """Read the record anew, and give it; unlike `refresh`, never make do with the last one.
+
+        For who concludes something from what a record does *not* say.
+
+        Raises:
+            StoreUnavailable: The store does not answer, even if the last record still counts.
+            As `enter` besides, the state apart.
+        """
+        self.refresh(view, forced=True)
+        failure = view.failure
+        if failure is not None:
+            raise failure.with_traceback(None)
+        return view.record
+
     def _freshen(self, view: TenantView) -> None:
         # A slow store, or a process stopped while it read, hands over a record that is old already.
         for _ in range(ATTEMPTS):
@@ -217,12 +242,10 @@ class StateGate:
     def _take(self, view: TenantView, record: TenantRecord, started: Instant) -> None:
         if view.read_at != LONG_AGO and _must_purge(view.record, record):
             view.purge()
-            if view.record.branch_key_id != record.branch_key_id:
-                view.floor = 0
         rule = RULES[record.state]
         view.record, view.may_read, view.may_write = record, rule.may_read, rule.may_write
         view.read_at = started
-        view.saw(record.sequence_floor)
+        view.saw(record.branch_key_id, record.sequence_floor)
         view.counts_until(_until_activation(record, started, started.plus(self._state_age)))
 
     def purge(self, tenant_id: str) -> None:

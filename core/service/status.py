@@ -57,9 +57,9 @@ class StatusService:
             StoreUnavailable, StoreCorrupt: It cannot be read.
         """
         self._tenants.read(tenant_id)
-        active = self._rotation.current(tenant_id)
         view = self._gate.enter_any(tenant_id)
-        self._gate.refresh(view, forced=True)
+        self._gate.reread(view)
+        active = self._rotation.current(tenant_id)
         record = view.record
         versions = [
             stored.row.kek.locator
@@ -110,8 +110,8 @@ class StatusService:
             yield "The scheduled key's date has passed and it is not in force yet; 'keystead check' activates it."
         if unreadable:
             yield f"{unreadable} older versions wait under a former key that refuses, and are readable when it returns."
-        if record.unbound_policy_accepted:
-            yield "The operator accepts a key policy that is not bound to this tenant."
+        if record.binding.unbound_policy:
+            yield "The key's policy was not bound to this tenant when it was put to use; the operator accepted that."
         if record.binding.custom_key_store:
             yield "The key lies in a custom key store: if it does not answer, nothing is served beyond the lease."
 

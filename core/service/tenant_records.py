@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
 from core.domain.tenants import MAC_FIELD, RECORD, TenantRecord
-from core.errors import StoreCorrupt
+from core.errors import Conflict, StoreCorrupt
 from core.ports import Document, TenantStore
 from core.service.alarms import Alarms
 from core.service.row_macs import RowMacs
 
+ATTEMPTS = 5
 _LABEL = b"keystead tenant record v1\n"
 
 
@@ -67,6 +68,37 @@ class TenantRecords:
         body = record.to_body()
         stored = {**body, MAC_FIELD: self._mac(body)}
         return self._store.write(record.tenant_id, RECORD, stored, expected_revision=expected_revision).revision
+
+    def change(self, tenant_id: str, change: Callable[[TenantRecord], TenantRecord | None]) -> TenantRecord | None:
+        """Rewrite a record as it is now, reading it again whenever somebody else was first.
+
+        Args:
+            tenant_id: The tenant.
+            change: Gives the record to store, or None to leave it as it is. May be called several times.
+
+        Returns:
+            The record as it is afterwards, or None if there is none.
+
+        Raises:
+            Conflict: Others kept changing it, or the store refuses the change.
+            As `write` besides.
+        """
+        attempts = ATTEMPTS
+        while True:
+            found = self.read(tenant_id)
+            if found is None:
+                return None
+            changed = change(found[0])
+            if changed is None or changed == found[0]:
+                return found[0]
+            try:
+                self.write(changed, expected_revision=found[1])
+            except Conflict:
+                attempts -= 1
+                if not attempts:
+                    raise
+            else:
+                return changed
 
     def _checked(self, document: Document) -> TenantRecord:
         body = {name: value for name, value in document.body.items() if name != MAC_FIELD}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +18,6 @@ from core.service.tenant_records import TenantRecords
 from core.service.timekeeper import Timekeeper
 
 MAX_PAGE = 1000
-ATTEMPTS = 5
 
 
 class Tenants:
@@ -83,7 +83,7 @@ class Tenants:
             record = self.read(tenant_id)
         if record.sequence_floor == 0:
             self._writer.create(record)
-            self.raise_floor(tenant_id, 1)
+            self.raise_floor(tenant_id, record.branch_key_id, 1)
             record = record.with_floor(1)
         return record, created
 
@@ -104,18 +104,11 @@ class Tenants:
         offering = changes.get("offering")
         if offering is not None and offering not in self._offerings:
             raise InvalidRequest("there is no such offering", hint=f"there are: {', '.join(sorted(self._offerings))}")
-        for _ in range(ATTEMPTS):
-            record = self.read(tenant_id)
-            found = self._records.read(tenant_id)
-            if found is None or found[0] != record:
-                continue
-            try:
-                changed = replace(record, **changes)
-                self._records.write(changed, expected_revision=found[1])
-            except Conflict:
-                continue
-            return changed
-        raise Conflict("the tenant's record keeps changing", hint="try again")
+        self.read(tenant_id)  # refuses what does not exist, and spent ids
+        changed = self._records.change(tenant_id, lambda record: replace(record, **changes))
+        if changed is None:
+            raise NotFound("there is no such tenant")
+        return changed
 
     def read(self, tenant_id: str) -> TenantRecord:
         """A tenant's record as stored now.
@@ -156,22 +149,20 @@ class Tenants:
             after = found[-1].tenant_id
         return records
 
-    def raise_floor(self, tenant_id: str, sequence: int) -> None:
+    def raise_floor(self, tenant_id: str, branch_key_id: str, sequence: int) -> None:
         """Record that an ACTIVE row of this sequence was seen, so that an older one is refused from now on.
 
-        Best effort: a store that does not answer is tried again at the row's next verification.
+        Best effort: a store that does not answer is tried again at the row's next verification. Does nothing if the
+        branch key is not the primary one any more.
         """
-        for _ in range(ATTEMPTS):
-            try:
-                found = self._records.read(tenant_id)
-                if found is None or found[0].deleted or found[0].sequence_floor >= sequence:
-                    return
-                self._records.write(found[0].with_floor(sequence), expected_revision=found[1])
-                return
-            except Conflict:
-                continue
-            except StoreUnavailable:
-                return
+
+        def raised(record: TenantRecord) -> TenantRecord | None:
+            if record.deleted or record.branch_key_id != branch_key_id:
+                return None
+            return record.with_floor(sequence)
+
+        with suppress(Conflict, StoreUnavailable):
+            self._records.change(tenant_id, raised)
 
 
 def _check_display_name(name: str) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -100,19 +101,25 @@ def main() -> int:
     parser.add_argument("--endpoint-url", help="another KMS endpoint, such as an emulator's")
     given = parser.parse_args()
     import boto3
-
-    export = json.loads(given.export.read_text(encoding="utf-8"))
-    kms = boto3.client("kms", region_name=export["kek"].split(":")[3], endpoint_url=given.endpoint_url)
-    context = dict(pair.split("=", 1) for pair in given.context)
     from aws_encryption_sdk.exceptions import AWSEncryptionSDKClientError
 
+    export = json.loads(given.export.read_text(encoding="utf-8"))
+    if not export["kek"].startswith("arn:"):
+        print("error: these rows lie under the service's own key, which nobody else can use", file=sys.stderr)
+        return 1
+    if not all("=" in pair for pair in given.context):
+        parser.error("--context must be KEY=VALUE")
+    context = dict(pair.split("=", 1) for pair in given.context)
+    kms = boto3.client("kms", region_name=export["kek"].split(":")[3], endpoint_url=given.endpoint_url)
     try:
         plaintext = decrypt(export, given.message.read_bytes(), context, kms)
     except (ValueError, AWSEncryptionSDKClientError) as error:
         print(f"error: {error}", file=sys.stderr)
         print("hint: is the key enabled, and may these credentials use it for Decrypt?", file=sys.stderr)
         return 1
-    given.output.write_bytes(plaintext)
+    # Only for its owner, and never in the place of something that is there.
+    with open(os.open(given.output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123
+        file.write(plaintext)
     return 0
 
 

@@ -135,6 +135,7 @@ def test_it_runs_as_the_tenant_would_run_it(deployment: Deployment, tmp_path: Pa
     )
     assert ran.returncode == 0, ran.stderr[-2000:]
     assert (tmp_path / "out").read_bytes() == text
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o600
 
 
 def test_the_official_client_needs_no_more_than_table_key_and_logical_name(deployment: Deployment) -> None:

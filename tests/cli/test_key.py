@@ -57,20 +57,20 @@ BODY = {
 
 
 def test_configure(asked: Answers, run: Run) -> None:
-    seen = asked({"PUT /key": {"checks": [PASSED, CHECK], "key": OWN}})
+    seen = asked({"GET /key": STATUS, "PUT /key": {"checks": [PASSED, CHECK], "key": OWN}})
     result = run("key", "configure", *OPTIONS)
-    assert seen == [("PUT /key", BODY)]
+    assert seen == [("GET /key", None), ("PUT /key", BODY)]
     assert result.stdout.splitlines()[:3] == ["warn  rotation  off", "                remedy: Turn it on.", ""]
     assert "reachable" not in result.stdout
     assert f"key           {ARN}\n" in result.stdout
     assert result.stderr == "", "nobody watches"
     found = json.loads(run("key", "configure", "--arn", ARN, "--json").stdout)
     assert (found["key"]["kek"], found["checks"]) == (ARN, [PASSED, CHECK])
-    assert seen[1] == ("PUT /key", {"provider": "aws_kms", "key_arn": ARN})
+    assert seen[3] == ("PUT /key", {"provider": "aws_kms", "key_arn": ARN})
 
 
 def test_configure_that_only_finishes(asked: Answers, run: Run) -> None:
-    asked({"PUT /key": {"checks": [], "key": OWN}})
+    asked({"GET /key": OWN, "PUT /key": {"checks": [], "key": OWN}})
     assert run("key", "configure", "--arn", ARN).stdout.startswith("tenant        acme\n")
 
 
@@ -91,7 +91,7 @@ def test_a_key_that_did_not_pass(asked: Answers, run: Run, command: str) -> None
 
 
 def test_a_key_that_did_not_pass_without_a_word(asked: Answers, run: Run) -> None:
-    asked({"PUT /key": refusal([])})
+    asked({"GET /key": STATUS, "PUT /key": refusal([])})
     assert errors(run("key", "configure", "--arn", ARN, code=7)) == {"error": "the key did not pass", "hint": "mend it"}
 
 
@@ -224,10 +224,10 @@ def test_setup(asked: Answers, run: Run) -> None:
         "   first",
         "   second",
         "",
-        "     aws kms a \\",
-        "       --b",
+        "aws kms a \\",
+        "  --b",
         "",
-        "     aws c",
+        "aws c",
         "",
     ]
     assert json.loads("\n".join(lines[14:])) == KIT["documents"]["key_policy"]

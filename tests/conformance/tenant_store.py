@@ -175,12 +175,18 @@ class TenantStoreContract:
             lambda tenant: replace(tenant, created="2027-01-31T12:00:00.000000Z"),
             lambda tenant: replace(tenant, configuration_revision=2),
             lambda tenant: replace(tenant, sequence_floor=6),
+            lambda tenant: replace(tenant, external_id="another"),
+            lambda tenant: replace(tenant, external_id=""),
+            lambda tenant: replace(tenant, branch_key_id=str(uuid4())),
         ],
-        ids=["identity", "creation", "configuration revision back", "sequence floor back"],
+        ids=[
+            *("identity", "creation", "configuration revision back", "sequence floor back"),
+            *("external id", "no external id", "a branch key dropped"),
+        ],
     )
     def test_a_record_keeps_what_must_not_change(self, change: Callable[[TenantRecord], TenantRecord]) -> None:
         tenant_id = new_id()
-        tenant = tenant_record(tenant_id, configuration_revision=3, sequence_floor=7)
+        tenant = tenant_record(tenant_id, configuration_revision=3, sequence_floor=7, external_id="made once")
         self.store.write(tenant_id, RECORD, tenant.to_body(), expected_revision=0)
         self.refuses(Conflict, tenant_id, RECORD, change(tenant).to_body(), 1)
 

@@ -72,7 +72,7 @@ NEW_FIELDS = frozenset(
         *("exclusive_from", "probe_digest", "pending", "former_branch_keys", "lost_keks"),
     }
 )
-bindings = st.builds(Binding, names, st.integers(1, 1 << 40), names, st.booleans())
+bindings = st.builds(Binding, names, st.integers(1, 1 << 40), names, st.booleans(), st.booleans())
 records = st.builds(
     TenantRecord,
     tenant_id=names,

@@ -45,6 +45,37 @@ def test_after_the_lease_the_kms_is_asked(world: World, direction: str) -> None:
     assert world.kms.branch_unwraps() == asked + 1
 
 
+@pytest.mark.parametrize("renewed", [False, True])
+def test_a_lease_counts_from_when_the_access_was_last_proved(world: World, renewed: bool) -> None:
+    """A session that is used again hides a removed trust: what it unwrapped late serves the shorter."""
+    if renewed:
+        world.encrypt()
+        world.clock.advance(61)
+    world.kms.proved_ago = 45
+    world.encrypt()
+    asked = world.kms.branch_unwraps()
+    world.clock.advance(14)
+    world.encrypt()
+    assert world.kms.branch_unwraps() == asked
+    world.clock.advance(2)
+    world.kms.trouble = denial
+    with pytest.raises(VendorFault):
+        world.encrypt()
+
+
+def test_an_access_proved_just_a_lease_ago_is_proved_again(world: World) -> None:
+    world.kms.proved_ago = 60
+    before = world.kms.branch_unwraps()
+
+    def fresh(_operation: str, _context: Mapping[str, str]) -> None:
+        if world.kms.branch_unwraps() > before + 1:
+            world.kms.proved_ago = 0
+
+    world.kms.trouble = fresh
+    assert world.encrypt()
+    assert world.kms.branch_unwraps() == before + 2
+
+
 def test_a_data_key_lives_on_under_a_renewed_lease_but_not_over_its_own_age(world: World) -> None:
     edk = own_section(world.encrypt())
     world.clock.advance(61)

@@ -51,12 +51,15 @@ def test_pages(world: World) -> None:
 
 
 def test_raising_the_floor_never_lowers_it_and_never_raises(world: World) -> None:
-    world.app.tenants.raise_floor("acme", 5)
-    world.app.tenants.raise_floor("acme", 3)
+    primary = world.app.tenants.read("acme").branch_key_id
+    world.app.tenants.raise_floor("acme", primary, 5)
+    world.app.tenants.raise_floor("acme", primary, 3)
     assert world.app.tenants.read("acme").sequence_floor == 5
-    world.app.tenants.raise_floor("nobody", 3)
+    world.app.tenants.raise_floor("nobody", primary, 3)
+    world.app.tenants.raise_floor("acme", "another branch key", 9)
+    assert world.app.tenants.read("acme").sequence_floor == 5
     world.tenants.silent = True
-    world.app.tenants.raise_floor("acme", 9)
+    world.app.tenants.raise_floor("acme", primary, 9)
 
 
 def test_status_tells_state_key_versions_bounds_and_what_is_due(world: World) -> None:

@@ -58,6 +58,7 @@ class ScriptedKms:
         self.trouble: Callable[[str, Mapping[str, str]], None] = lambda operation, context: None
         self.after_unwrap: Callable[[], None] = lambda: None
         self.server_time: float | None = None
+        self.proved_ago = 0.0
         self._lock = Lock()
 
     def wrap(self, kek: Kek, key: bytes, context: Mapping[str, str]) -> WrappedKey:
@@ -76,7 +77,7 @@ class ScriptedKms:
         except (InvalidTag, ValueError):
             raise WrapMismatch("no match") from None
         self.after_unwrap()
-        return UnwrappedKey(key, self.server_time)
+        return UnwrappedKey(key, self.server_time, self.proved_ago)
 
     def describe(self, kek: Kek) -> KekDescription:
         return KekDescription(kek, True, "Enabled")

@@ -21,7 +21,7 @@ from functions.cli.progress import tell_long
 
 if TYPE_CHECKING:
     from core.client.client import KeysteadClient
-    from core.client.key_values import KeyConfigured, Report
+    from core.client.key_values import KeyConfigured, KeyStatus, Report
 
 F = TypeVar("F", bound=Callable[..., Any])
 PROVIDER = "aws_kms"
@@ -85,14 +85,20 @@ def validate(
 def configure(
     tenant: str, as_json: bool, url: str | None, token_file: Path | None, ca_file: Path | None, **target: Any
 ) -> None:
-    """Put the tenant under a key of its own (scope key:manage).
+    """Put the tenant under a key of its own (scopes key:manage and key:read).
 
     Examines the key, puts every branch key version under it and makes a new one that was never under another; with
     --activate, on that date. Nothing is changed if the key does not pass. Interrupted, the same command goes on.
     """
     where = options.target(url, token_file, ca_file, tenant)
     with where.connect() as client:
-        _configure(client, where.tenant_id(), target, as_json=as_json)
+        tenant_id = where.tenant_id()
+        found = client.key_status(tenant_id)
+        if not found.platform_key and target["key_arn"] not in _concerned(found):
+            raise InvalidRequest(
+                "the tenant has a key of its own already", hint="'keystead key replace' puts another in its place"
+            )
+        _configure(client, tenant_id, target, as_json=as_json)
 
 
 @click.command(epilog=f"\b\nExample:\n  keystead key replace --arn {_ARN}\n")
@@ -109,6 +115,10 @@ def replace(
     As configure, for a tenant that has a key of its own already. If that one is gone, a new branch key is begun, and
     what was encrypted before stays unreadable until it returns.
     """
+    if target["reversible"] or target["activation_date"]:
+        raise options.usage_error(
+            "--reversible and --activate are for a tenant's first key", "leave them out: what was fixed then stays"
+        )
     where = options.target(url, token_file, ca_file, tenant)
     with where.connect() as client:
         tenant_id = where.tenant_id()
@@ -144,6 +154,11 @@ def revert(
         tell_long("putting the branch keys under the platform's key")
         found = client.revert_key(tenant_id)
     click.echo(json.dumps(asdict(found)) if as_json else status_text(found))
+
+
+def _concerned(status: KeyStatus) -> tuple[str, ...]:
+    # The key in force, and the one that a change under way is leaving: naming either goes on with it, or takes it back.
+    return (status.kek,) if status.move is None else (status.kek, status.move.moving_from)
 
 
 def _verdict(report: Report) -> str:

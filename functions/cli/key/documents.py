@@ -26,7 +26,9 @@ Examples:
 """
 )
 @click.argument("provider", default="aws_kms")
-@click.option("--only", metavar="DOCUMENT", help="Print just key_policy, trust_policy or role_policy.")
+@click.option(
+    "--only", metavar="DOCUMENT", help="Print just one: key_policy; or key_policy_for_role, trust_policy, role_policy."
+)
 @options.tenant_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @options.service_options
@@ -92,8 +94,9 @@ def _kit(kit: SetupKit) -> Iterator[str]:
         yield printable(f"{number}. {step.title}")
         yield from (f"   {line}" for line in _lines(step.text))
         for command in step.commands:
+            # Not indented: pasted into a shell, the end of a here-document must stand at the start of its line.
             yield ""
-            yield from (f"     {line}" for line in _lines(command))
+            yield from _lines(command)
     written = "\n".join(command for step in kit.steps for command in step.commands)
     for name, document in kit.documents.items():
         text = json.dumps(document, indent=2)
