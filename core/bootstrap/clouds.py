@@ -9,9 +9,6 @@ from core.domain.kek import ProviderName
 from core.ports import Clock, KeyConnector
 from core.service.kms_budget import KmsBudget
 
-MAX_ACCESSES = 1000
-"""Most accesses to tenants' keys kept ready; each in use holds an SDK client of about 300 KiB."""
-
 
 def cloud_connectors(
     config: Config, clock: Clock, budget: KmsBudget
@@ -39,6 +36,5 @@ def cloud_connectors(
         ),
         clock,
         remaining=budget.remaining,
-        limit=MAX_ACCESSES,
     )
     return {"aws_kms": aws}, (aws.close,)

@@ -12,6 +12,8 @@ from functions.emulators.faults import fault_from
 from functions.emulators.kms import KmsEmulator
 
 PREFIX = "/_emulator/"
+MAX_SKEW = 10**9
+"""Seconds; beyond it there are no dates."""
 _CREATE_KEY = frozenset(
     {
         *("account", "region", "policy", "key_id", "spec", "usage", "origin", "custom_key_store_id", "multi_region"),
@@ -76,7 +78,10 @@ def _clear_faults(emulator: KmsEmulator, _body: Body) -> dict[str, Any]:
 
 
 def _skew(emulator: KmsEmulator, body: Body) -> dict[str, Any]:
-    emulator.skew = float(body["seconds"])
+    seconds = float(body["seconds"])
+    if not abs(seconds) <= MAX_SKEW:  # nor is a NaN
+        raise ValueError(f"seconds is a number of at most {MAX_SKEW}")
+    emulator.skew = seconds
     return {}
 
 
@@ -136,7 +141,7 @@ def control(emulator: KmsEmulator, name: str, body: bytes | None) -> tuple[int, 
         return _json(404 if missing else 400, {"error": error.message, "code": error.code})
     except KeyError as error:
         return _json(400, {"error": f"the field {error.args[0]} is missing", "code": "ValidationException"})
-    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
         return _json(400, {"error": str(error), "code": "ValidationException"})
 
 

@@ -18,6 +18,7 @@ CORRUPTIONS: tuple[Corruption, ...] = (
     "plaintext_length",
 )
 MAX_FAULTS = 1000
+MAX_NUMBER = 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +181,8 @@ def fault_from(body: Mapping[str, Any]) -> Fault:
     fault = Fault(**fields)
     texts: tuple[Any, ...] = (fault.operation, fault.code, fault.message, fault.content_type, fault.key_arn or "")
     numbers: tuple[Any, ...] = (fault.status or 0, fault.times or 0, fault.after, fault.latency)
-    if not all(isinstance(t, str) for t in texts) or not all(isinstance(n, int | float) and n >= 0 for n in numbers):
+    if not all(isinstance(t, str) for t in texts) or not all(isinstance(n, int | float) for n in numbers):
         raise TypeError("a field has another type")
+    if not all(0 <= number <= MAX_NUMBER for number in numbers):
+        raise ValueError(f"a number is below 0 or above {MAX_NUMBER}")
     return fault

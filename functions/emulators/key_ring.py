@@ -17,6 +17,7 @@ from functions.emulators.policies import Ask
 CROSS_ACCOUNT = frozenset(
     {
         *("Encrypt", "Decrypt", "ReEncrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "DescribeKey"),
+        *("GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext"),
         *("GetKeyRotationStatus", "CreateGrant", "ListGrants", "RetireGrant", "RevokeGrant"),
     }
 )

@@ -54,6 +54,7 @@ MAX_CALLS = 10_000
 _READS = frozenset(
     {
         *("Encrypt", "Decrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "ReEncrypt", "ListKeys"),
+        *("GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext"),
         *("DescribeKey", "GetKeyRotationStatus", "GetKeyPolicy", "ListGrants", "GetCallerIdentity"),
     }
 )
@@ -107,6 +108,8 @@ class KmsEmulator(World):
             ("kms", "Decrypt"): cryptography.decrypt,
             ("kms", "GenerateDataKey"): cryptography.generate_data_key,
             ("kms", "GenerateDataKeyWithoutPlaintext"): cryptography.generate_data_key_without_plaintext,
+            ("kms", "GenerateDataKeyPair"): cryptography.generate_data_key_pair,
+            ("kms", "GenerateDataKeyPairWithoutPlaintext"): cryptography.generate_data_key_pair_without_plaintext,
             ("kms", "ReEncrypt"): cryptography.re_encrypt,
             ("kms", "CreateKey"): management.create_key,
             ("kms", "ListKeys"): management.list_keys,

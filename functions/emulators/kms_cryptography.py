@@ -1,9 +1,13 @@
-"""The cryptographic operations of KMS: Encrypt, Decrypt, GenerateDataKey, ReEncrypt."""
+"""The cryptographic operations of KMS: Encrypt, Decrypt, GenerateDataKey, GenerateDataKeyPair, ReEncrypt."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from functions.emulators.aws_errors import AwsError, invalid
 from functions.emulators.key_ring import KeyRing, Request, dry_run
@@ -12,6 +16,12 @@ from functions.emulators.kms_keys import SYMMETRIC, Key, tag_of
 MAX_PLAINTEXT = 4096
 MAX_CIPHERTEXT = 6144
 _DATA_KEY_BYTES = {"AES_128": 16, "AES_256": 32}
+_CURVES: Mapping[str, ec.EllipticCurve] = {
+    "ECC_NIST_P256": ec.SECP256R1(),
+    "ECC_NIST_P384": ec.SECP384R1(),
+    "ECC_NIST_P521": ec.SECP521R1(),
+}
+_RSA_BITS = {"RSA_2048": 2048, "RSA_3072": 3072, "RSA_4096": 4096}
 
 
 class Cryptography:
@@ -50,6 +60,14 @@ class Cryptography:
         """GenerateDataKeyWithoutPlaintext."""
         return self._generate(request, with_plaintext=False)
 
+    def generate_data_key_pair(self, request: Request) -> dict[str, Any]:
+        """GenerateDataKeyPair."""
+        return self._generate_pair(request, with_plaintext=True)
+
+    def generate_data_key_pair_without_plaintext(self, request: Request) -> dict[str, Any]:
+        """GenerateDataKeyPairWithoutPlaintext."""
+        return self._generate_pair(request, with_plaintext=False)
+
     def re_encrypt(self, request: Request) -> dict[str, Any]:
         """ReEncrypt: the caller needs ReEncryptFrom on the one key and ReEncryptTo on the other."""
         blob = _blob(request, "CiphertextBlob", MAX_CIPHERTEXT)
@@ -76,6 +94,25 @@ class Cryptography:
         plaintext = secrets.token_bytes(size)
         found = {"CiphertextBlob": key.encrypt(plaintext, context), "KeyId": key.arn, **_material(key)}
         return {**found, "Plaintext": plaintext} if with_plaintext else found
+
+    def _generate_pair(self, request: Request, *, with_plaintext: bool) -> dict[str, Any]:
+        spec, context = request.text("KeyPairSpec"), request.context()
+        if spec not in _CURVES and spec not in _RSA_BITS:
+            raise invalid("Value at 'keyPairSpec' failed to satisfy constraint, or the emulator does not have it")
+        key = self._usable(request, self._ring.find(request), context)
+        if key.custom_key_store_id is not None:
+            raise AwsError("UnsupportedOperationException", "keys in custom key stores make no key pairs")
+        if request.dry_run:
+            raise dry_run()
+        private, public = _key_pair(spec)
+        found = {
+            "PrivateKeyCiphertextBlob": key.encrypt(private, context),
+            "PublicKey": public,
+            "KeyId": key.arn,
+            "KeyPairSpec": spec,
+            **_material(key),
+        }
+        return {**found, "PrivateKeyPlaintext": private} if with_plaintext else found
 
     def _usable(self, request: Request, key: Key, context: dict[str, str], action: str = "") -> Key:
         values = {} if action else {"kms:encryptionalgorithm": (SYMMETRIC,)}
@@ -112,6 +149,20 @@ def _blob(request: Request, name: str, limit: int) -> bytes:
 def _require_algorithm(request: Request, name: str) -> None:
     if request.params.get(name, SYMMETRIC) != SYMMETRIC:
         raise AwsError("InvalidKeyUsageException", "the algorithm is not one of this key's")
+
+
+def _key_pair(spec: str) -> tuple[bytes, bytes]:
+    """A private and its public key, both in DER."""
+    made = (
+        ec.generate_private_key(_CURVES[spec])
+        if spec in _CURVES
+        else rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS[spec])
+    )
+    der, plain = serialization.Encoding.DER, serialization.NoEncryption()
+    return (
+        made.private_bytes(der, serialization.PrivateFormat.PKCS8, plain),
+        made.public_key().public_bytes(der, serialization.PublicFormat.SubjectPublicKeyInfo),
+    )
 
 
 def _data_key_bytes(request: Request) -> int:

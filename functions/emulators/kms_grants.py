@@ -11,7 +11,7 @@ from functions.emulators.kms_keys import Grant, instant
 OPERATIONS = frozenset(
     {
         *("Decrypt", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "ReEncryptFrom", "ReEncryptTo"),
-        *("CreateGrant", "RetireGrant", "DescribeKey"),
+        *("GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext", "CreateGrant", "RetireGrant", "DescribeKey"),
     }
 )
 CONSTRAINTS = frozenset({"EncryptionContextEquals", "EncryptionContextSubset"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,6 +13,10 @@ from functions.emulators.conditions import Unknown, Values, glob, holds, resolve
 
 Kind = Literal["key", "identity", "trust"]
 MAX_POLICY = 32 * 1024
+_RESOURCE = re.compile(r"arn:[^:<>]+:[^:<>]+:[^<>]*:.+")
+_PRINCIPAL = re.compile(
+    r"\d{12}|arn:aws[a-z-]*:(iam|sts)::\d{12}:(root|(user|role|assumed-role|federated-user)/[^\s<>]+)"
+)
 _FIELDS = frozenset(
     {"Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "NotResource", "Condition"}
 )  # not NotPrincipal: it is refused, not guessed at
@@ -171,13 +176,18 @@ def _statement(statement: Any, kind: Kind) -> Statement:
         raise malformed("an identity policy has no Principal" if kind == "identity" else "a statement has no Principal")
     if (kind == "trust") == ("Resource" in statement or "NotResource" in statement):
         raise malformed("a trust policy has no Resource" if kind == "trust" else "a statement has no Resource")
+    resources = _texts(statement.get("Resource", "*" if kind == "trust" else []))
+    not_resources = _texts(statement.get("NotResource", []))
+    for resource in (*resources, *not_resources):
+        if kind == "identity" and resource != "*" and not _RESOURCE.fullmatch(resource):
+            raise malformed("a resource is neither an ARN nor *")
     return Statement(
         statement["Effect"] == "Deny",
         None if kind == "identity" else _principals(statement["Principal"]),
         tuple(action.lower() for action in _texts(statement.get("Action", []))),
         tuple(action.lower() for action in _texts(statement.get("NotAction", []))),
-        _texts(statement.get("Resource", "*" if kind == "trust" else [])),
-        _texts(statement.get("NotResource", [])),
+        resources,
+        not_resources,
         _condition(statement.get("Condition", {})),
     )
 
@@ -192,8 +202,8 @@ def _principals(principal: Any) -> tuple[str, ...]:
     for name in found:
         if name != "*" and "*" in name:
             raise malformed("a principal has a wildcard within an ARN")
-        if name != "*" and not (name.startswith("arn:") or (name.isdigit() and len(name) == 12)):
-            raise malformed("a principal is neither an ARN nor an account")
+        if name != "*" and not _PRINCIPAL.fullmatch(name):
+            raise malformed("a principal is neither the ARN of an account, a role or a user, nor an account")
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import secrets
 import socket
 import socketserver
@@ -23,6 +24,7 @@ from functions.emulators.signatures import Signature, read_signature, verifier
 
 LOOPBACK = "127.0.0.1"
 MAX_BODY = 1024 * 1024
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -180,9 +182,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes | None:
         length = self.headers.get("Content-Length", "")
-        if not length.isascii() or not length.isdigit() or int(length) > MAX_BODY:
+        if not _LENGTH.fullmatch(length) or int(length) > MAX_BODY:
             self.close_connection = True
-            self._send(413 if length.isdigit() else 411, "text/plain", b"a body of at most 1 MiB, and its length\n")
+            status = 411 if not length else 413 if _LENGTH.fullmatch(length) else 400
+            self._send(status, "text/plain", b"a body of at most 1 MiB, and its length\n")
             return None
         return self.rfile.read(int(length))
 

@@ -156,7 +156,7 @@ def test_one_request_waits_for_the_kms_once(deployment: Deployment) -> None:
     deployment.emulator.add_fault(Fault(operation="Decrypt", code="ThrottlingException"))
     app = deployment.process()
     asked_before = len(deployment.emulator.calls)
-    deployment.clock.pace = 0.5
+    deployment.clock.pace = 0.1
     results = app.keystead.decrypt_many(caller, "acme", [DecryptItem(message, {}) for message in messages])
     assert [type(result) for result in results] == [KeyUnreachable] * 4
     asked = [call.context["type"] for call in deployment.emulator.calls[asked_before:]]

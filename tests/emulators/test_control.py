@@ -110,6 +110,13 @@ def test_faults_calls_and_time(world: World) -> None:
         ("delete-role", b'{"arn": "arn:none"}', 404, "NoSuchEntity"),
         ("schedule-key-deletion", b'{"arn": "arn:none", "days": 1}', 400, "ValidationException"),
         ("fault", b'{"corrupt": "all"}', 400, "ValidationException"),
+        ("fault", b'{"latency": Infinity}', 400, "ValidationException"),
+        ("fault", b'{"latency": NaN}', 400, "ValidationException"),
+        ("fault", b'{"latency": -1}', 400, "ValidationException"),
+        *(
+            ("skew", b'{"seconds": %s}' % seconds, 400, "ValidationException")
+            for seconds in (b"NaN", b"Infinity", b"-1e999", b"1e12", b"9" * 400)
+        ),
         ("set-key-state", b'{"arn": "arn:none", "state": "Broken"}', 400, "ValidationException"),
     ],
 )

@@ -214,6 +214,12 @@ def test_management_does_not_work_across_accounts(world: World, operation: str) 
         policy({**statement("*", "kms:*"), "Resource": 5}),
         policy(statement("arn:aws:iam::*:role/keystead", "kms:*")),
         policy(statement("keystead", "kms:*")),
+        policy(statement("<YOUR-ACCOUNT>", "kms:*")),
+        policy(statement("arn:aws:iam::<YOUR-ACCOUNT>:root", "kms:*")),
+        policy(statement("arn:aws:iam::<YOUR-ACCOUNT>:role/keystead", "kms:*")),
+        policy(statement("arn:aws:iam::1:root", "kms:*")),
+        policy(statement("arn:aws:iam::111122223333:role", "kms:*")),
+        policy(statement("arn:aws:kms:eu-central-1:111122223333:key/k", "kms:*")),
         policy({"Effect": "Allow", "Principal": "*", "Action": "kms:*"}),
         policy({**statement("*", "kms:*"), "Principal": {"Everybody": "*"}}),
         policy({**statement("*", "kms:*"), "Principal": "arn:aws:iam::111122223333:root"}),
@@ -223,6 +229,29 @@ def test_malformed_key_policies(case: Any) -> None:
     with pytest.raises(AwsError) as caught:
         parse(case, "key")
     assert caught.value.code == "MalformedPolicyDocumentException"
+
+
+@pytest.mark.parametrize("principal", ["111122223333", "arn:aws:iam::111122223333:root", CUSTOMER, ROLE, "*"])
+def test_principals_that_can_be_named(principal: str) -> None:
+    parse(trust(principal), "trust")
+    parse(policy(statement(principal, "kms:*")), "key")
+
+
+@pytest.mark.parametrize(
+    "resource", ["<KEY-ARN>", "key/1", "", "arn:aws:kms", ["*", "<KEY-ARN>"], "arn:aws:kms:<REGION>:1:key/k"]
+)
+def test_identity_policies_name_arns(resource: Any) -> None:
+    for field in ("Resource", "NotResource"):
+        with pytest.raises(AwsError) as caught:
+            parse(policy({"Effect": "Allow", "Action": "kms:*", field: resource}), "identity")
+        assert caught.value.code == "MalformedPolicyDocumentException"
+
+
+def test_a_placeholder_is_refused_over_the_wire(world: World) -> None:
+    refused(
+        "MalformedPolicyDocumentException",
+        lambda: world.customer.create_key(Policy=json.dumps(open_to("arn:aws:iam::<YOUR-ACCOUNT>:root"))),
+    )
 
 
 def test_a_policy_has_at_most_32_kib() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from botocore.exceptions import ConnectionClosedError, EndpointConnectionError
+from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key
 
 from functions.emulators.kms import LOCAL_ACCESS_KEY_ID, LOCAL_PRINCIPAL
 from functions.emulators.wire import EmulatorServer, serve
@@ -27,6 +28,12 @@ def test_every_operation(world: World, connect: Connect) -> None:
     assert kms.decrypt(CiphertextBlob=blob, EncryptionContext={"ü": "é"})["Plaintext"] == b"\0\xff"
     made = kms.generate_data_key(KeyId=arn, KeySpec="AES_256", EncryptionContext=CONTEXT)
     kms.generate_data_key_without_plaintext(KeyId=arn, NumberOfBytes=32)
+    pair = kms.generate_data_key_pair(KeyId=arn, KeyPairSpec="ECC_NIST_P256", EncryptionContext=CONTEXT)
+    private = kms.decrypt(CiphertextBlob=pair["PrivateKeyCiphertextBlob"], EncryptionContext=CONTEXT)["Plaintext"]
+    assert private == pair["PrivateKeyPlaintext"]
+    assert load_der_public_key(pair["PublicKey"]) == load_der_private_key(private, None).public_key()
+    sealed = kms.generate_data_key_pair_without_plaintext(KeyId=arn, KeyPairSpec="RSA_2048")
+    assert "PrivateKeyPlaintext" not in sealed
     again = kms.re_encrypt(CiphertextBlob=blob, SourceEncryptionContext={"ü": "é"}, DestinationKeyId=arn)
     assert kms.decrypt(CiphertextBlob=again["CiphertextBlob"])["Plaintext"] == b"\0\xff"
     kms.enable_key_rotation(KeyId=arn, RotationPeriodInDays=90)
@@ -197,8 +204,10 @@ def test_web_pages_are_refused(server: EmulatorServer, headers: dict[str, str], 
 def test_paths_and_lengths(server: EmulatorServer) -> None:
     assert send(server, "GET", "/", b"", {})[0] == 404
     assert send(server, "POST", "/other", b"", {})[0] == 404
-    assert send(server, "POST", "/", b"", {"Content-Length": "x"})[0] == 411
+    assert send(server, "POST", "/", b"", {"Content-Length": "x"})[0] == 400
     assert send(server, "POST", "/", b"", {"Content-Length": "99999999"})[0] == 413
+    assert send(server, "POST", "/", b"", {"Content-Length": "9" * 5000})[0] == 400
+    assert send(server, "POST", "/", b"", {"Content-Length": "\u0661".encode().decode("latin-1")})[0] == 400
     assert send(server, "PUT", "/", b"", {})[0] == 501
 
 

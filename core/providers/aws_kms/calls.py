@@ -7,6 +7,7 @@ Retries are ours, by error code, inside the same budget.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import SystemRandom
@@ -15,13 +16,14 @@ from typing import Any
 
 from core.ports import Clock
 from core.providers.aws_kms.failures import Failure, silent
+from core.providers.aws_kms.lines import Line
 
 Answer = Mapping[str, Any]
 OPERATION_SECONDS = 2.5
 """KMS time of one operation, role and retries included."""
 ATTEMPTS = 3
 ABANDONED = 64
-"""Most threads left behind in calls that do not end; beyond it nothing is asked."""
+"""Most threads left behind in calls to one endpoint that do not end; beyond it nothing is asked there."""
 _PAUSES = ((0.05, 0.2), (0.1, 0.4))
 """Seconds, shortest and longest, before the second and the third attempt."""
 _random = SystemRandom()
@@ -33,17 +35,16 @@ class Budget:
     Args:
         clock: Counts it.
         seconds: All of it.
-        remaining: Seconds left to whoever asks; asked anew each time.
+        remaining: Seconds left to whoever asks; asked once, when the operation begins.
     """
 
     def __init__(self, clock: Clock, seconds: float, remaining: Callable[[], float]) -> None:
         self._clock = clock
-        self._end = clock.boot() + seconds
-        self._remaining = remaining
+        self._end = clock.boot() + min(seconds, remaining())
 
     def left(self) -> float:
         """Seconds left; may be negative."""
-        return min(self._end - self._clock.boot(), self._remaining())
+        return self._end - self._clock.boot()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +66,26 @@ class Calls:
     """Makes calls, on threads that can be left behind.
 
     Args:
-        abandoned: Most threads left behind at one time.
+        abandoned: Most threads left behind at one time, per endpoint.
         pause: Waits a number of seconds between attempts.
     """
 
     def __init__(self, *, abandoned: int = ABANDONED, pause: Callable[[float], None] = time.sleep) -> None:
         self._limit = abandoned
         self._pause = pause
-        self._abandoned = 0
+        self._abandoned: Counter[str] = Counter()
         self._lock = Lock()
 
-    def make(self, request: Request, call: Callable[[], Answer | Failure], budget: Budget) -> Answer | Failure:
+    def make(
+        self, request: Request, call: Callable[[Line], Answer | Failure], budget: Budget, endpoint: str = ""
+    ) -> Answer | Failure:
         """The first answer of up to three attempts, or the last failure.
 
         Args:
             request: What is asked, for its name and what it accepts.
-            call: Asks it once; raises nothing.
+            call: Asks it once, over a line that is cut when nobody waits any longer; raises nothing.
             budget: Ends it all.
+            endpoint: Whom it goes to: what one does not answer is not held against another.
         """
         found: Answer | Failure = silent(request.operation, "no time was left to ask")
         for attempt in range(ATTEMPTS):
@@ -93,43 +97,52 @@ class Calls:
             left = budget.left()
             if left <= 0:
                 break
-            found = self._once(request, call, left)
+            found = self._once(request, call, left, endpoint)
             if not isinstance(found, Failure) or not found.again:
                 break
         return found
 
-    def _once(self, request: Request, call: Callable[[], Answer | Failure], seconds: float) -> Answer | Failure:
+    def _once(
+        self, request: Request, call: Callable[[Line], Answer | Failure], seconds: float, endpoint: str
+    ) -> Answer | Failure:
         with self._lock:
-            if self._abandoned >= self._limit:
+            if self._abandoned[endpoint] >= self._limit:
                 return silent(request.operation, "too many calls before it are still waiting")
-        job = _Job(call)
+        job = _Job(call, endpoint)
         try:
             Thread(target=self._run, args=(job,), name=f"aws-{request.operation}", daemon=True).start()
         except RuntimeError:
             return silent(request.operation, "no thread could be started")
-        if not job.done.wait(seconds):
-            with self._lock:
-                if not job.done.is_set():
-                    job.abandoned = True
-                    self._abandoned += 1
-                    return silent(request.operation, "time was up")
+        if not job.done.wait(seconds) and self._abandon(job):
+            job.line.cut()
+            return silent(request.operation, "time was up")
         found = job.found
         if not isinstance(found, Failure) and (found is None or not _accepted(request, found)):
             return silent(request.operation, "an answer that is not the service's own", again=True)
         return found
 
+    def _abandon(self, job: _Job) -> bool:
+        with self._lock:
+            if job.done.is_set():
+                return False
+            job.abandoned = True
+            self._abandoned[job.endpoint] += 1
+            return True
+
     def _run(self, job: _Job) -> None:
         try:
-            job.found = job.call()
+            job.found = job.call(job.line)
         finally:
             with self._lock:
                 job.done.set()
-                self._abandoned -= job.abandoned
+                self._abandoned[job.endpoint] -= job.abandoned
 
 
 class _Job:
-    def __init__(self, call: Callable[[], Answer | Failure]) -> None:
+    def __init__(self, call: Callable[[Line], Answer | Failure], endpoint: str) -> None:
         self.call = call
+        self.endpoint = endpoint
+        self.line = Line()
         self.done = Event()
         self.found: Answer | Failure | None = None
         self.abandoned = False

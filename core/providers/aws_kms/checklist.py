@@ -12,6 +12,10 @@ NAMES = (
     *("key_store", "deletion", "round_trip", "tenant_bound", "describe", "rotation", "permissions"),
 )
 LAG = "New policies may take some minutes to be seen everywhere in AWS: if it was changed just now, try again later."
+WITHHELD = ("exists", "enabled", "type", "usage", "key_store", "deletion", "describe", "rotation", "permissions")
+"""Checks that tell something of a key: only of one that its examiner may use."""
+UNFIT = frozenset({"InvalidKeyUsageException", "UnsupportedOperationException"})
+"""Errors of a key of another type or usage."""
 OPERATOR = "This is the operator's to mend; nothing is known of the key."
 RETRY = "Try again later."
 
@@ -38,6 +42,11 @@ class Checklist:
         self._checks[name] = Check(name, Result.FAIL, observed, remedy)
         return False
 
+    def withhold(self) -> None:
+        """Note that nothing is told of the key."""
+        for name in WITHHELD:
+            self._checks[name] = Check(name, Result.SKIP, "told only to whom the key lets in")
+
     def any_failed(self, names: Iterable[str]) -> bool:
         """Whether one of these failed."""
         return any(name in self._checks and self._checks[name].result is Result.FAIL for name in names)
@@ -58,4 +67,8 @@ def remedy_of(failure: Failure, denied: str) -> str:
     """
     if failure.kind in (Kind.CREDENTIALS, Kind.OWN):
         return OPERATOR
-    return f"{denied} {LAG}" if failure.kind in (Kind.DENIAL, Kind.STATE) else RETRY
+    if failure.kind is Kind.STATE:
+        return "Enable the key; if it is to be deleted, cancel that before; if its material is missing, import it."
+    if failure.code in UNFIT:
+        return "Create a symmetric key (SYMMETRIC_DEFAULT) with usage ENCRYPT_DECRYPT, and name that."
+    return f"{denied} {LAG}" if failure.kind is Kind.DENIAL else RETRY

@@ -11,9 +11,12 @@ from typing import Any
 
 from core.providers.aws_kms.calls import Answer, Budget, Calls, Request
 from core.providers.aws_kms.failures import Failure, own, read
+from core.providers.aws_kms.lines import Line, tell_lines
 from core.providers.aws_kms.settings import AwsSettings
 
 CONNECT_SECONDS, READ_SECONDS = 1, 2
+POOLED = {"kms": 4, "sts": 16}
+"""Connections that one client keeps at most. A tenant's client of KMS keeps none between operations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +42,47 @@ class Connection:
         self._service, self._region = service, region
         self._signing = _Signing()
         self._client: Any = None
+        self._users = 0
         self._lock = Lock()
 
     def ask(
         self, calls: Calls, request: Request, budget: Budget, credentials: Credentials | None = None
     ) -> Answer | Failure:
         """Make a call, signed with these credentials, or with our own where there are none."""
-        return calls.make(request, lambda: self._ask(request, credentials), budget)
+        endpoint = f"{self._service}.{self._region}"
+        return calls.make(request, lambda line: self._ask(request, credentials, line), budget, endpoint)
 
     def prepare(self) -> None:
         """Make the client now, on this thread: work for the processor, which should count as nobody's KMS time."""
         with suppress(Exception):  # whoever asks next hears why there is no client
             self._made()
 
+    def rest(self) -> None:
+        """Close its idle connections, unless a call is under way, which may be about to take one."""
+        with self._lock:
+            if self._client is not None and not self._users:
+                self._client.close()
+
     def close(self) -> None:
-        """Close its idle connections."""
+        """Close its idle connections, and forget the client."""
         with self._lock:
             client, self._client = self._client, None
         if client is not None:
             client.close()
 
-    def _ask(self, request: Request, credentials: Credentials | None) -> Answer | Failure:
+    def _ask(self, request: Request, credentials: Credentials | None, line: Line) -> Answer | Failure:
+        with self._lock:
+            self._users += 1
+        try:
+            with line.used():
+                return self._asked(request, credentials)
+        finally:
+            with self._lock:
+                self._users -= 1
+            if line.is_cut:  # whoever waited for it has been here before
+                self.rest()
+
+    def _asked(self, request: Request, credentials: Credentials | None) -> Answer | Failure:
         from botocore import xform_name
 
         # Runs on a thread that may be abandoned: whatever is raised is told, and nothing escapes.
@@ -104,7 +127,7 @@ class ClientFactory:
         session.register_component("data_loader", _models())
         session.register_component("credential_provider", signing)
         session.set_config_variable("sts_regional_endpoints", "regional")
-        return session.create_client(
+        client = session.create_client(
             service,
             region_name=region,
             endpoint_url=self._settings.endpoint_url or None,
@@ -114,10 +137,15 @@ class ClientFactory:
                 defaults_mode="legacy",  # "auto" would ask the instance metadata service
                 retries={"total_max_attempts": 1, "mode": "standard"},
                 tcp_keepalive=True,
+                max_pool_connections=POOLED[service],
+                # What is on this machine is not reached through a proxy, whatever the environment says.
+                proxies={} if self._settings.endpoint_url else None,
                 # An endpoint comes from the settings or it is AWS's own; a variable must not send keys elsewhere.
                 ignore_configured_endpoint_urls=True,
             ),
         )
+        tell_lines(client)
+        return client
 
     def frozen(self, credentials: Credentials | None) -> Any:
         """Credentials in the SDK's form: these, or our own as they are now.
@@ -134,9 +162,7 @@ class ClientFactory:
             )
         settings = self._settings
         if settings.access_key_id:
-            return ReadOnlyCredentials(
-                settings.access_key_id, settings.secret_access_key, settings.session_token or None, None
-            )
+            return ReadOnlyCredentials(settings.access_key_id, settings.secret_access_key, None, None)
         with self._finding:
             if self._own is None:
                 from botocore.session import Session

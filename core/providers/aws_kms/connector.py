@@ -9,13 +9,13 @@ from typing import Any
 from core.domain.arns import KeyArn, RoleArn
 from core.domain.checks import Report
 from core.domain.kek import KeyAccess
-from core.errors import InvalidRequest
+from core.errors import InvalidRequest, OwnFault
 from core.ports import Clock
 from core.providers.aws_kms.calls import OPERATION_SECONDS, Budget, Calls
 from core.providers.aws_kms.clients import ClientFactory, Connection
 from core.providers.aws_kms.examination import EXAMINATION_SECONDS, Examination
 from core.providers.aws_kms.failures import Failure
-from core.providers.aws_kms.identity import OwnIdentity, account_of
+from core.providers.aws_kms.identity import OwnIdentity, account_of, unfit_principal
 from core.providers.aws_kms.provider import AwsKeyProvider
 from core.providers.aws_kms.sessions import SessionCache, SessionKey, TenantSession
 from core.providers.aws_kms.settings import AwsSettings
@@ -28,8 +28,9 @@ class AwsKms:
     Args:
         settings: What the operator configures.
         clock: Counts budgets and the age of sessions.
-        remaining: Seconds of KMS time left to the request under way; asked before every call.
-        limit: Most accesses kept ready. Each that is in use holds a client of about 300 KiB.
+        remaining: Seconds of KMS time left to the request under way; asked when an operation begins.
+        limit: Most accesses kept ready. Each that was used holds a client of about 0.4 MB, but no connection while no
+            operation is under way.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class AwsKms:
         clock: Clock,
         *,
         remaining: Callable[[], float] = lambda: OPERATION_SECONDS,
-        limit: int = 10_000,
+        limit: int = 256,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -48,7 +49,7 @@ class AwsKms:
         self._sts: dict[str, Connection] = {}
         self._sts_lock = Lock()
         self._sessions = SessionCache(limit, lambda key: self._session(key, restricted=True))
-        home = settings.sts_region or min(settings.regions, default="us-east-1")
+        home = min(settings.regions, default="us-east-1")
         self._identity = OwnIdentity(self._sts_in(home), self._calls)
 
     def connect(self, access: KeyAccess) -> AwsKeyProvider:
@@ -99,16 +100,11 @@ class AwsKms:
             for session in sessions.values():
                 session.close()
 
-    def setup_kit(self, tenant_id: str, external_id: str, *, account: str = "") -> Mapping[str, Any]:
+    def setup_kit(self, tenant_id: str, external_id: str) -> Mapping[str, Any]:
         """See `core.ports.KeyConnector.setup_kit`.
 
-        Args:
-            tenant_id: As there.
-            external_id: As there.
-            account: The tenant's AWS account, if it is known; else a placeholder stands in its place.
-
         Raises:
-            Silence: As there.
+            Silence: As there. `OwnFault`: also if we are neither a role nor a user, whom a policy should not name.
         """
         principal = self._settings.principal
         if not principal:
@@ -117,7 +113,10 @@ class AwsKms:
             if isinstance(found, Failure):
                 raise found.signal()
             principal = found.principal
-        return setup_kit(principal, tenant_id, external_id, account)
+        unfit = unfit_principal(principal)
+        if unfit:
+            raise OwnFault(f"tenants' policies cannot name us: {unfit}")
+        return setup_kit(principal, tenant_id, external_id)
 
     def close(self) -> None:
         """Close every connection and forget every session."""
@@ -132,8 +131,7 @@ class AwsKms:
 
     def _session(self, key: SessionKey, *, restricted: bool) -> TenantSession:
         kms = Connection(self._factory, "kms", key.region)
-        sts = self._sts_in(self._settings.sts_region or key.region)
-        return TenantSession(key, kms, sts, self._calls, self._clock, restricted=restricted)
+        return TenantSession(key, kms, self._sts_in(key.region), self._calls, self._clock, restricted=restricted)
 
     def _sts_in(self, region: str) -> Connection:
         # Shared by all tenants: it signs with our own credentials, which are no tenant's, and keeps nothing of a call.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from secrets import token_hex
+from typing import Any
 
 from core.domain.arns import KeyArn, RoleArn
 from core.domain.checks import Report
@@ -16,13 +16,20 @@ from core.providers.aws_kms.calls import OPERATION_SECONDS, Answer, Budget, Requ
 from core.providers.aws_kms.checklist import LAG, OPERATOR, Checklist, remedy_of
 from core.providers.aws_kms.failures import Failure, Kind
 from core.providers.aws_kms.identity import OwnIdentity
-from core.providers.aws_kms.key_checks import FITNESS, check_metadata
-from core.providers.aws_kms.probes import CryptoProbe, check_permissions, dry_runs
+from core.providers.aws_kms.key_checks import FITNESS, check_metadata, check_rotation
+from core.providers.aws_kms.permissions import check_permissions, dry_runs
+from core.providers.aws_kms.probes import CryptoProbe
 from core.providers.aws_kms.provider import describe_key, server_time
-from core.providers.aws_kms.sessions import SESSION_SECONDS, TenantSession
+from core.providers.aws_kms.roles import SESSION_SECONDS
+from core.providers.aws_kms.sessions import TenantSession
+from core.providers.aws_kms.trust import check_external_id
 
 EXAMINATION_SECONDS = 30.0
 """Of a whole examination."""
+_OR_ELSE = (
+    "If that is so already, the operator's own role may lack the permission, or the ARN may name no key: a key just "
+    "made may take a minute to be found."
+)
 
 
 @dataclass(slots=True, kw_only=True, repr=False)
@@ -56,6 +63,8 @@ class Examination:
     budget: Callable[[float, Callable[[], float]], Budget]
     _checks: Checklist = field(default_factory=Checklist, init=False)
     _whole: Budget = field(init=False)
+    _probe: CryptoProbe = field(init=False)
+    _described: Mapping[str, Any] = field(default_factory=dict, init=False)
 
     def report(self, whole: Budget) -> Report:
         """Make the checks.
@@ -64,7 +73,8 @@ class Examination:
             whole: Bounds them all.
         """
         self._whole = whole
-        for step in (self._identity, self._account, self._region, self._role, self._metadata, self._use):
+        steps = (self._identity, self._account, self._region, self._role, self._entry, self._metadata, self._use)
+        for step in steps:
             if not step():
                 break
         return self._checks.report()
@@ -75,6 +85,9 @@ class Examination:
             return self._checks.failed("identity", f"our own identity cannot be told: {found.seen}", OPERATOR)
         self.own_accounts |= {found.account}
         self.principal = self.principal or found.principal
+        refusal = found.refusal(self.principal)
+        if refusal:
+            return self._checks.failed("identity", refusal, OPERATOR)
         return self._checks.passed("identity", f"this service is {found.arn}")
 
     def _account(self) -> bool:
@@ -104,7 +117,7 @@ class Examination:
             return self._checks.passed("external_id", "not used: no role is assumed")
         if not self.access.external_id:
             return self._checks.failed("external_id", "this tenant has no external id yet", OPERATOR)
-        found = self.session.credentials(self._budget(), SESSION_SECONDS)
+        found = self.session.enter(self._budget(), SESSION_SECONDS)
         trust = (
             f"Let the role's trust policy allow sts:AssumeRole to {self.principal} under the condition sts:ExternalId, "
             "as in the set-up kit."
@@ -112,21 +125,23 @@ class Examination:
         if isinstance(found, Failure):
             return self._checks.failed("role", f"{found.operation}: {found.seen}", remedy_of(found, trust))
         self._checks.passed("role", "the role can be assumed with the external id")
-        tried = [self.session.assume(self._budget(), other) for other in (None, token_hex(16))]
-        if not all(isinstance(answer, Failure) for answer in tried):
-            self._checks.failed(
-                "external_id",
-                "the role can be assumed without the external id, or with any other",
-                "Add the condition StringEquals sts:ExternalId to the role's trust policy, as in the set-up kit: "
-                f"without it, whoever else this service works for could be served by your role. {LAG}",
-            )
-        elif any(isinstance(answer, Failure) and answer.kind is not Kind.DENIAL for answer in tried):
-            self._checks.failed(
-                "external_id", "it could not be told whether the external id matters", "Try again later."
-            )
-        else:
-            self._checks.passed("external_id", "without the external id, and with a wrong one, the role is refused")
+        check_external_id(
+            self._checks, lambda other: self.session.assume(self._budget(), other), self.access.external_id
+        )
         return True
+
+    def _entry(self) -> bool:
+        arn, direct = self.access.kek.locator, self.role is None
+        who = self.principal if direct else f"the role {self.role}"
+        remedy = (
+            f"Allow {who} kms:Encrypt and kms:Decrypt on this key under the condition StringEquals "
+            "kms:EncryptionContext:tenant_id with this tenant's id, as in the set-up kit."
+        )
+        self._probe = CryptoProbe(
+            self._ask, arn, self.key.region, self.context, f"{remedy} {_OR_ELSE}" if direct else remedy
+        )
+        # A role in the tenant's own account, opened by its external id, may know all of the account's keys.
+        return self._probe.check_entry(self._checks) if direct else True
 
     def _metadata(self) -> bool:
         checks, found = self._checks, self._ask(describe_key(self.access.kek.locator))
@@ -134,7 +149,8 @@ class Examination:
             checks.passed("reachable", "AWS KMS answers")
             checks.passed("exists", "the key exists")
             checks.passed("describe", "the key can be described")
-            check_metadata(checks, found["KeyMetadata"], server_time(found))
+            self._described = found["KeyMetadata"]
+            check_metadata(checks, self._described, server_time(found))
             return not checks.any_failed(FITNESS)
         if found.kind is not Kind.DENIAL:
             return checks.failed("reachable", f"{found.operation}: {found.seen}", remedy_of(found, ""))
@@ -153,41 +169,20 @@ class Examination:
         return True
 
     def _use(self) -> bool:
-        arn = self.access.kek.locator
-        who = f"the role {self.role}" if self.role else self.principal
-        allowed = (
-            f"Allow {who} kms:Encrypt and kms:Decrypt on this key under the condition StringEquals "
-            "kms:EncryptionContext:tenant_id with this tenant's id, as in the set-up kit."
+        arn, checks, probe = self.access.kek.locator, self._checks, self._probe
+        if not checks.any_failed(("round_trip",)) and probe.check_round_trip(checks):
+            probe.check_tenant_bound(checks)
+        status = Request(
+            "GetKeyRotationStatus", {"KeyId": arn}, lambda answer: type(answer["KeyRotationEnabled"]) is bool
         )
-        probe = CryptoProbe(self._ask, arn, self.key.region, self.context, allowed)
-        if probe.check_round_trip(self._checks):
-            probe.check_tenant_bound(self._checks)
-        self._rotation()
+        check_rotation(checks, self._ask(status), self._described)
         wide = self.unrestricted if self.role else self.session
         return check_permissions(
-            self._checks,
+            checks,
             lambda request: wide.visit(self._budget(), SESSION_SECONDS).ask(request),
             dry_runs(arn, self.context, probe.ciphertext, self.principal),
+            is_role=self.role is not None,
         )
-
-    def _rotation(self) -> None:
-        found = self._ask(
-            Request(
-                "GetKeyRotationStatus",
-                {"KeyId": self.access.kek.locator},
-                lambda answer: type(answer["KeyRotationEnabled"]) is bool,
-            )
-        )
-        if isinstance(found, Failure):
-            allow = "Allow kms:GetKeyRotationStatus in the statement that allows kms:DescribeKey."
-            seen = f"it cannot be told whether the key rotates ({found.seen})"
-            self._checks.warned("rotation", seen, remedy_of(found, allow))
-        elif found["KeyRotationEnabled"]:
-            self._checks.passed("rotation", "the key rotates by itself")
-        else:
-            self._checks.warned(
-                "rotation", "the key does not rotate by itself", "Switch it on: aws kms enable-key-rotation."
-            )
 
     def _budget(self) -> Budget:
         return self.budget(OPERATION_SECONDS, self._whole.left)

@@ -11,6 +11,7 @@ from core.providers.aws_kms.clients import Connection
 from core.providers.aws_kms.failures import Failure
 
 _ASSUMED = re.compile(r"arn:([a-z-]+):sts::(\d{12}):assumed-role/([^/]+)/.+")
+_PRINCIPAL = re.compile(r"arn:[a-z-]+:iam::(\d{12}):(role|user)/(?:.+/)?([^/]+)")
 _ACCOUNT = re.compile(r"arn:[a-z-]+:[a-z]+::(\d{12}):.+")
 
 
@@ -30,6 +31,20 @@ class Identity:
     def principal(self) -> str:
         """The ARN to name in a policy: of a session its role, without a path, which is not told."""
         return _ASSUMED.sub(r"arn:\1:iam::\2:role/\3", self.arn)
+
+    def refusal(self, named: str) -> str:
+        """Why tenants' policies cannot name us so; "" if they can.
+
+        Args:
+            named: ARN that they name; its path may be another, as a role's is not told.
+        """
+        unfit = unfit_principal(self.principal)
+        if unfit:
+            return unfit
+        found, wanted = _PRINCIPAL.fullmatch(self.principal), _PRINCIPAL.fullmatch(named)
+        if found is None or wanted is None or found.groups() != wanted.groups():
+            return f"this service is {self.arn}, and not {named}, as tenants' policies are told"
+        return ""
 
 
 class OwnIdentity:
@@ -66,6 +81,14 @@ def account_of(arn: str) -> str:
     """The account in the ARN of an IAM or STS principal, or ""."""
     found = _ACCOUNT.fullmatch(arn)
     return found[1] if found else ""
+
+
+def unfit_principal(arn: str) -> str:
+    """Why no policy should name a principal; "" if it may be named.
+
+    Naming an account's root would let in the whole account, and a federated user's sessions have no lasting name.
+    """
+    return "" if _PRINCIPAL.fullmatch(arn) else f"this service is {arn}, which is neither a role nor a user"
 
 
 def _is_identity(answer: Answer) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -54,7 +55,7 @@ class AwsKeyProvider:
             raise InternalError(f"a key to be wrapped has {KEY_BYTES} bytes")
         if not _is_unicode(context):
             raise InternalError("the context of a key to be wrapped cannot be serialised")
-        answer = self._use(encrypt(kek.locator, key, context))
+        answer, _ = self._use(encrypt(kek.locator, key, context))
         return WrappedKey(kek, answer["CiphertextBlob"])
 
     def unwrap(self, wrapped: WrappedKey, context: Mapping[str, str]) -> UnwrappedKey:
@@ -67,8 +68,8 @@ class AwsKeyProvider:
         self._check(wrapped.kek)
         if not 1 <= len(wrapped.ciphertext) <= MAX_CIPHERTEXT or not _is_unicode(context):
             raise WrapMismatch("wrapped bytes, KEK and context do not belong together")
-        answer = self._use(decrypt(wrapped.kek.locator, wrapped.ciphertext, context))
-        return UnwrappedKey(answer["Plaintext"], server_time(answer))
+        answer, proved_ago = self._use(decrypt(wrapped.kek.locator, wrapped.ciphertext, context))
+        return UnwrappedKey(answer["Plaintext"], server_time(answer), proved_ago)
 
     def describe(self, kek: Kek) -> KekDescription:
         """See `core.ports.KeyProvider.describe`.
@@ -78,7 +79,8 @@ class AwsKeyProvider:
             InternalError: The KEK is not this provider's.
         """
         self._check(kek)
-        answer = self._visit().ask(describe_key(kek.locator))
+        with self._visit() as visit:
+            answer = visit.ask(describe_key(kek.locator))
         if isinstance(answer, Failure):
             raise answer.signal()
         state = answer["KeyMetadata"]["KeyState"]
@@ -88,19 +90,23 @@ class AwsKeyProvider:
         if kek != self._kek:
             raise InternalError("a provider was asked for a key that is not its own")
 
-    def _visit(self) -> Visit:
+    @contextmanager
+    def _visit(self) -> Iterator[Visit]:
         self._session.prepare()
         budget = self._budget()
         if budget.left() <= 0:
             raise Silence("no time was left to ask AWS KMS")
-        return self._session.visit(budget, self._lease)
+        try:
+            yield self._session.visit(budget, self._lease)
+        finally:
+            self._session.rest()
 
-    def _use(self, request: Request) -> Answer:
-        visit = self._visit()
-        answer = visit.ask(request)
-        if isinstance(answer, Failure):
-            raise explained(visit, answer, self._kek.locator)
-        return answer
+    def _use(self, request: Request) -> tuple[Answer, float]:
+        with self._visit() as visit:
+            answer = visit.ask(request)
+            if isinstance(answer, Failure):
+                raise explained(visit, answer, self._kek.locator)
+            return answer, visit.proved_ago
 
 
 def explained(visit: Visit, failure: Failure, arn: str) -> ProviderSignal:
@@ -108,7 +114,10 @@ def explained(visit: Visit, failure: Failure, arn: str) -> ProviderSignal:
     if failure.kind is not Kind.STATE:
         return failure.signal()
     described = visit.ask(describe_key(arn))
+    ambiguous = failure.code == "KMSInvalidStateException"
     if isinstance(described, Failure):
+        if ambiguous and described.kind not in (Kind.DENIAL, Kind.STATE):
+            return Silence(f"AWS KMS cannot use the key now; its state cannot be told ({described.seen})")
         return failure.signal(note="; its state cannot be told")
     metadata = described["KeyMetadata"]
     state = metadata["KeyState"]
@@ -116,8 +125,8 @@ def explained(visit: Visit, failure: Failure, arn: str) -> ProviderSignal:
     if state in _DENIED_STATES:
         return failure.signal(_DENIED_STATES[state], note)
     # DescribeKey may lag behind: a key that refuses as disabled, or a plain one in no fit state, has refused whatever
-    # DescribeKey says. In a custom or external key store any trouble with the store looks like this.
-    if state in _SILENT_STATES or (failure.code == "KMSInvalidStateException" and in_custom_store(metadata)):
+    # DescribeKey says. In a custom or external key store any trouble with the store looks like an unfit state.
+    if ambiguous and (state in _SILENT_STATES or in_custom_store(metadata)):
         return Silence(f"AWS KMS cannot use the key now{note}")
     return failure.signal(note=note)
 

@@ -6,11 +6,8 @@ and its configuration revision: no other tenant's access, nor this one's of anot
 
 from __future__ import annotations
 
-import json
-import re
 from collections import OrderedDict
 from collections.abc import Callable
-from hashlib import sha256
 from threading import Lock
 from typing import NamedTuple
 
@@ -21,13 +18,10 @@ from core.ports import Clock
 from core.providers.aws_kms.calls import Answer, Budget, Calls, Request
 from core.providers.aws_kms.clients import Connection, Credentials
 from core.providers.aws_kms.failures import Failure, Kind, silent
+from core.providers.aws_kms.roles import assume_role, credentials_of
 
-SESSION_SECONDS = 900
-"""What AWS allows at least."""
-MARGIN = 60
-"""Seconds before its end in which a session is not used any more."""
-ACTIONS = ("kms:Encrypt", "kms:Decrypt", "kms:DescribeKey", "kms:GetKeyRotationStatus")
-_NAME_LENGTH = 64
+REUSE_SECONDS = 600
+"""Age up to which a session is used again, if the lease allows it."""
 
 
 class SessionKey(NamedTuple):
@@ -50,9 +44,18 @@ class SessionKey(NamedTuple):
         return f"<SessionKey of {self.tenant_id!r} revision {self.revision} to {self.key_arn}>"
 
 
-class _Session(NamedTuple):
+class Session(NamedTuple):
+    """An assumed role's session: its credentials, and when they were asked for."""
+
     credentials: Credentials
     asked: Instant
+
+
+class Entry(NamedTuple):
+    """A session in use: how many seconds old it was when it was taken up; 0 if it was begun for this use."""
+
+    session: Session
+    age: float
 
 
 class TenantSession:
@@ -82,7 +85,7 @@ class TenantSession:
         self._kms, self._sts = kms, sts
         self._calls, self._clock = calls, clock
         self._restricted = restricted
-        self._session: _Session | None = None
+        self._session: Session | None = None
         self._lock = Lock()  # held while one caller assumes the role
 
     def visit(self, budget: Budget, lease: float) -> Visit:
@@ -104,31 +107,34 @@ class TenantSession:
         """Close idle connections."""
         self._kms.close()
 
+    def rest(self) -> None:
+        """Close idle connections until they are needed again."""
+        self._kms.rest()
+
     def ask_kms(self, request: Request, budget: Budget, credentials: Credentials | None) -> Answer | Failure:
         """Make one KMS call with these credentials; none are our own."""
         return self._kms.ask(self._calls, request, budget, credentials)
 
-    def credentials(self, budget: Budget, lease: float) -> Credentials | Failure | None:
-        """What to sign with: a session young enough, or a new one; None for our own credentials."""
+    def enter(self, budget: Budget, lease: float) -> Entry | Failure | None:
+        """A session young enough, or a new one; None where our own credentials sign."""
         if not self._key.role_arn:
             return None
-        limit = min(lease, SESSION_SECONDS - MARGIN)
+        limit = min(lease, REUSE_SECONDS)
         found = self._usable(limit)
         if found is not None:
             return found
         if limit <= 0:  # nobody else's session will do
-            return self._assume(budget)
+            return self._begin(budget)
         if not self._lock.acquire(timeout=max(budget.left(), 0)):
             return silent("AssumeRole", "time was up while another call assumed the role")
         try:
-            return self._usable(limit) or self._assume(budget)
+            return self._usable(limit) or self._begin(budget)
         finally:
             self._lock.release()
 
-    def forget(self, credentials: Credentials | None) -> None:
+    def forget(self, session: Session) -> None:
         """Use this session no more, wherever it is used now."""
-        session = self._session
-        if session is not None and session.credentials is credentials:
+        if self._session is session:
             self._session = None
 
     def assume(self, budget: Budget, external_id: str | None) -> Credentials | Failure:
@@ -138,24 +144,25 @@ class TenantSession:
             budget: Ends it.
             external_id: What to present; None to present nothing.
         """
-        answer = self._sts.ask(self._calls, _assume_role(self._key, external_id, self._restricted), budget)
-        if isinstance(answer, Failure):
-            return answer
-        found = answer["Credentials"]
-        return Credentials(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
+        key = self._key
+        asked = assume_role(key.role_arn, key.tenant_id, external_id, key.key_arn if self._restricted else "")
+        answer = self._sts.ask(self._calls, asked, budget)
+        return answer if isinstance(answer, Failure) else credentials_of(answer)
 
-    def _usable(self, limit: float) -> Credentials | None:
+    def _usable(self, limit: float) -> Entry | None:
         session = self._session
-        if session is None or limit <= 0 or self._now().elapsed(session.asked) >= limit:
+        if session is None or limit <= 0:
             return None
-        return session.credentials
+        age = self._now().elapsed(session.asked)
+        return Entry(session, max(age, 0.0)) if age < limit else None
 
-    def _assume(self, budget: Budget) -> Credentials | Failure:
+    def _begin(self, budget: Budget) -> Entry | Failure:
         asked = self._now()
         found = self.assume(budget, self._key.external_id)
-        if isinstance(found, Credentials):
-            self._session = _Session(found, asked)
-        return found
+        if isinstance(found, Failure):
+            return found
+        self._session = session = Session(found, asked)
+        return Entry(session, 0.0)
 
     def _now(self) -> Instant:
         return Instant(self._clock.wall(), self._clock.boot())
@@ -174,35 +181,44 @@ class Visit:
         self._session = session
         self._budget = budget
         self._lease = lease
-        self._entered: Credentials | None = None
+        self._entered: Entry | None = None
         self._is_own = False
+
+    @property
+    def proved_ago(self) -> float:
+        """Seconds before this visit for which nobody asked whether the role may still be assumed."""
+        return 0.0 if self._entered is None else self._entered.age
 
     def ask(self, request: Request) -> Answer | Failure:
         """Make a KMS call, assuming the role before the first one where there is no session to use again."""
-        credentials = self._enter()
-        if isinstance(credentials, Failure):
-            return credentials
-        found = self._session.ask_kms(request, self._budget, credentials)
-        if credentials is None or not isinstance(found, Failure):
+        entered = self._enter()
+        if isinstance(entered, Failure):
+            return entered
+        found = self._ask(request, entered)
+        if entered is None or not isinstance(found, Failure):
             return found
         if found.kind in (Kind.DENIAL, Kind.STATE, Kind.CREDENTIALS):
-            self._session.forget(credentials)
+            self._session.forget(entered.session)
         if found.kind is not Kind.CREDENTIALS:
             return found
         # The role's session ended early (or its role is gone): STS knows more.
         self._entered, self._lease = None, 0
-        credentials = self._enter()
-        if isinstance(credentials, Failure):
-            return credentials
-        found = self._session.ask_kms(request, self._budget, credentials)
+        entered = self._enter()
+        if entered is None or isinstance(entered, Failure):
+            return entered or found
+        found = self._ask(request, entered)
         if isinstance(found, Failure) and found.kind is Kind.CREDENTIALS:
-            self._session.forget(credentials)
+            self._session.forget(entered.session)
             return silent(request.operation, f"{found.seen}, for a session just begun")
         return found
 
-    def _enter(self) -> Credentials | Failure | None:
+    def _ask(self, request: Request, entered: Entry | None) -> Answer | Failure:
+        credentials = None if entered is None else entered.session.credentials
+        return self._session.ask_kms(request, self._budget, credentials)
+
+    def _enter(self) -> Entry | Failure | None:
         if self._entered is None and not self._is_own:
-            found = self._session.credentials(self._budget, self._lease)
+            found = self._session.enter(self._budget, self._lease)
             if isinstance(found, Failure):
                 return found
             self._entered, self._is_own = found, found is None
@@ -243,32 +259,3 @@ class SessionCache:
             sessions, self._sessions = list(self._sessions.values()), OrderedDict()
         for session in sessions:
             session.close()
-
-
-def session_name(tenant_id: str) -> str:
-    """What the tenant sees in its log as the session's name: at most 64 of the characters that STS allows."""
-    name = "keystead-" + re.sub(r"[^A-Za-z0-9+=,.@_-]", "-", tenant_id)
-    if len(name) <= _NAME_LENGTH:
-        return name
-    digest = sha256(tenant_id.encode("utf-8", "replace")).hexdigest()[:8]
-    return f"{name[: _NAME_LENGTH - 9]}-{digest}"
-
-
-def _assume_role(key: SessionKey, external_id: str | None, restricted: bool) -> Request:
-    params = {
-        "RoleArn": key.role_arn,
-        "RoleSessionName": session_name(key.tenant_id),
-        "DurationSeconds": SESSION_SECONDS,
-    }
-    if external_id is not None:
-        params["ExternalId"] = external_id
-    if restricted:
-        # No condition on the context: an examination finds out whether the tenant's own policy has one.
-        statement = {"Effect": "Allow", "Action": list(ACTIONS), "Resource": key.key_arn}
-        params["Policy"] = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    return Request("AssumeRole", params, _is_session)
-
-
-def _is_session(answer: Answer) -> bool:
-    found = answer["Credentials"]
-    return all(type(found[name]) is str and found[name] for name in ("AccessKeyId", "SecretAccessKey", "SessionToken"))

@@ -17,8 +17,6 @@ class AwsSettings:
         endpoint_url: Where KMS and STS are, in stage ``local`` only; "" for AWS itself.
         access_key_id: Our own credentials; "" for the SDK's default chain.
         secret_access_key: As above.
-        session_token: As above.
-        sts_region: Region whose STS is asked; "" for that of the tenant's key.
     """
 
     regions: frozenset[str]
@@ -27,5 +25,3 @@ class AwsSettings:
     endpoint_url: str = ""
     access_key_id: str = ""
     secret_access_key: str = field(default="", repr=False)
-    session_token: str = field(default="", repr=False)
-    sts_region: str = ""

@@ -12,30 +12,28 @@ from collections.abc import Mapping
 from typing import Any
 
 ACCOUNT, KEY, REGION = "<YOUR-ACCOUNT>", "<KEY-ARN>", "<REGION>"
-"""What the tenant replaces."""
+"""What the tenant replaces, in the documents and in the commands."""
 _CRYPTO = ["kms:Encrypt", "kms:Decrypt"]
 _DESCRIBE = ["kms:DescribeKey", "kms:GetKeyRotationStatus"]
 _ROLE = "keystead-byok"
 
 
-def setup_kit(principal: str, tenant_id: str, external_id: str, account: str = "") -> Mapping[str, Any]:
+def setup_kit(principal: str, tenant_id: str, external_id: str) -> Mapping[str, Any]:
     """Documents and steps; see `core.ports.KeyConnector.setup_kit`.
 
     Args:
         principal: ARN of this service's identity.
         tenant_id: What the policies are bound to.
         external_id: What this service presents when it assumes the tenant's role.
-        account: The tenant's account, or "".
     """
-    account = account or ACCOUNT
     partition = principal.split(":")[1]
     documents = {
-        "key_policy": key_policy(partition, account, principal, tenant_id),
+        "key_policy": key_policy(partition, ACCOUNT, principal, tenant_id),
         "trust_policy": trust_policy(principal, external_id),
         "role_policy": role_policy(tenant_id),
-        "key_policy_for_role": _policy(_administration(partition, account)),
+        "key_policy_for_role": _policy(_administration(partition, ACCOUNT)),
     }
-    return {"identity": principal, "documents": documents, "steps": _steps(documents, partition, account, tenant_id)}
+    return {"identity": principal, "documents": documents, "steps": _steps(documents, partition, tenant_id)}
 
 
 def key_policy(partition: str, account: str, principal: str, tenant_id: str) -> dict[str, Any]:
@@ -83,56 +81,60 @@ def _bound(tenant_id: str) -> dict[str, Any]:
     return {"StringEquals": {"kms:EncryptionContext:tenant_id": tenant_id}}
 
 
-def _steps(documents: Mapping[str, Any], partition: str, account: str, tenant_id: str) -> list[dict[str, Any]]:
-    role_arn = f"arn:{partition}:iam::{account}:role/{_ROLE}"
+def _steps(documents: Mapping[str, Any], partition: str, tenant_id: str) -> list[dict[str, Any]]:
+    role_arn = f"arn:{partition}:iam::{ACCOUNT}:role/{_ROLE}"
     return [
         {
-            "title": "Save the documents",
-            "text": f"Replace {ACCOUNT}, {REGION} and, once the key exists, {KEY}. Take either the way of the key's "
-            "policy (steps A) or that of a role (steps B), not both.",
-            "commands": [_saved(name, document) for name, document in documents.items()],
-        },
-        {
             "title": "A. Create a key whose policy names this service",
-            "text": "A symmetric key for encryption in a Region that this service serves. A withdrawal (disabling the "
-            "key or editing its policy) is seen at the next call.",
-            "commands": _create_key("key_policy"),
+            "text": "Take either the way of the key's policy (steps A) or that of a role (steps B), not both. Replace "
+            f"{ACCOUNT} and {REGION}, a Region that this service serves, before you run a command. The key is a "
+            "symmetric one for encryption. A withdrawal (disabling the key or editing its policy) is seen at the next "
+            "call. The last command prints the key's ARN.",
+            "commands": [_saved(documents, "key_policy"), _create_key("key_policy")],
         },
         {
             "title": "A. Put the key to use",
-            "text": "New policies may take some minutes to be seen everywhere in AWS.",
-            "commands": [
-                f"keystead key validate --tenant {tenant_id} --arn {KEY}",
-                f"keystead key configure --tenant {tenant_id} --arn {KEY}",
-            ],
+            "text": f"Replace {KEY} by the ARN that was printed. New policies may take some minutes to be seen "
+            "everywhere in AWS.",
+            "commands": [_rotate(), *_use(tenant_id, KEY)],
         },
         {
-            "title": "B. Create a key and a role that this service assumes",
-            "text": "The key's policy leaves access to your account's roles. Disabling the key is seen at the next "
-            "call, removing the role's trust at the next session: this service asks for one at least once per lease.",
+            "title": "B. Create a key that your own roles can be let to",
+            "text": f"Replace {ACCOUNT} and {REGION}, as in A. The key's policy leaves access to your account's roles. "
+            "The last command prints the key's ARN.",
+            "commands": [_saved(documents, "key_policy_for_role"), _create_key("key_policy_for_role")],
+        },
+        {
+            "title": "B. Create a role that this service assumes, and let it use the key",
+            "text": f"Replace {KEY} by the ARN that was printed. Disabling the key is seen at the next call, removing "
+            "the role's trust at the next session: this service asks for one at least once per lease.",
             "commands": [
-                *_create_key("key_policy_for_role"),
+                _rotate(),
+                _saved(documents, "trust_policy"),
                 f"aws iam create-role --role-name {_ROLE} --assume-role-policy-document file://trust_policy.json",
-                f"aws iam put-role-policy --role-name {_ROLE} --policy-name use-key --policy-document file://role_policy.json",
+                _saved(documents, "role_policy"),
+                f"aws iam put-role-policy --role-name {_ROLE} --policy-name use --policy-document file://role_policy.json",
             ],
         },
         {
             "title": "B. Put the key to use",
             "text": "New roles and policies may take some minutes to be seen everywhere in AWS.",
-            "commands": [
-                f"keystead key validate --tenant {tenant_id} --arn {KEY} --role {role_arn}",
-                f"keystead key configure --tenant {tenant_id} --arn {KEY} --role {role_arn}",
-            ],
+            "commands": _use(tenant_id, f"{KEY} --role {role_arn}"),
         },
     ]
 
 
-def _create_key(policy: str) -> list[str]:
-    return [
-        f"aws kms create-key --region {REGION} --policy file://{policy}.json",
-        f"aws kms enable-key-rotation --region {REGION} --key-id {KEY}",
-    ]
+def _create_key(policy: str) -> str:
+    return f"aws kms create-key --region {REGION} --policy file://{policy}.json --query KeyMetadata.Arn --output text"
 
 
-def _saved(name: str, document: Mapping[str, Any]) -> str:
-    return f"cat > {name}.json <<'EOF'\n{json.dumps(document, indent=2)}\nEOF"
+def _rotate() -> str:
+    return f"aws kms enable-key-rotation --region {REGION} --key-id {KEY}"
+
+
+def _use(tenant_id: str, key: str) -> list[str]:
+    return [f"keystead key {act} --tenant {tenant_id} --arn {key}" for act in ("validate", "configure")]
+
+
+def _saved(documents: Mapping[str, Any], name: str) -> str:
+    return f"cat > {name}.json <<'EOF'\n{json.dumps(documents[name], indent=2)}\nEOF"

@@ -160,7 +160,9 @@ class ByRole(AwsContract):
 
     def test_role_policy_edited(self) -> None:
         self.wrapped = self.provider.wrap(self.kek, KEY, CONTEXT)
-        self.stage.emulator.put_role_policy(ROLE, "keystead", role_policy("another"))
+        policy = role_policy("another")
+        statements = [{**statement, "Resource": self.keks} for statement in policy["Statement"]]
+        self.stage.emulator.put_role_policy(ROLE, "keystead", {**policy, "Statement": statements})
         self.refusals("policy")
 
     def test_role_deleted(self) -> None:

@@ -11,11 +11,13 @@ import pytest
 from core.domain.checks import Report
 from core.errors import InvalidRequest
 from core.providers.aws_kms.checklist import NAMES, Checklist
-from core.providers.aws_kms.key_checks import check_metadata
+from core.providers.aws_kms.failures import Failure, Kind
+from core.providers.aws_kms.key_checks import check_metadata, check_rotation
 from core.providers.aws_kms.setup_kit import role_policy
 from functions.emulators.kms import Fault
 from tests.providers.aws_kms.arrangements import by_policy, by_role, changed
-from tests.providers.aws_kms.examination_cases import CASES, Case
+from tests.providers.aws_kms.cases import Case
+from tests.providers.aws_kms.examination_cases import CASES
 from tests.providers.aws_kms.stage import CONTEXT, TENANT, Stage
 
 
@@ -90,3 +92,39 @@ def test_deletion_and_expiry(metadata: dict[str, Any], now: datetime | None, del
     found = next(check for check in checks.report().checks if check.name == "deletion")
     assert found.result.value == deletion
     assert found.observed.endswith(observed)
+
+
+REPLICA = {"MultiRegionKeyType": "REPLICA", "PrimaryKey": {"Region": "us-east-1"}}
+PRIMARY = {**REPLICA, "MultiRegionKeyType": "PRIMARY"}
+ON, OFF = {"KeyRotationEnabled": True}, {"KeyRotationEnabled": False}
+NEVER = Failure(Kind.DENIAL, "GetKeyRotationStatus", "x", "unknown", "UnsupportedOperationException")
+REFUSED = Failure(Kind.DENIAL, "GetKeyRotationStatus", "x", "policy", "AccessDeniedException")
+DISABLED = Failure(Kind.STATE, "GetKeyRotationStatus", "x", "disabled", "DisabledException")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "found", "rotation", "words"),
+    [
+        ({}, ON, "pass", "rotates"),
+        ({}, OFF, "warn", "Switch it on: aws kms enable-key-rotation"),
+        ({}, REFUSED, "warn", "kms:GetKeyRotationStatus"),
+        ({}, DISABLED, "warn", "Enable the key"),
+        ({}, NEVER, "warn", "Replace the key"),
+        ({"MultiRegionConfiguration": PRIMARY}, OFF, "warn", "Switch it on: "),
+        ({"MultiRegionConfiguration": REPLICA}, ON, "pass", "rotates"),
+        ({"MultiRegionConfiguration": REPLICA}, OFF, "warn", "Switch it on at the primary key in us-east-1"),
+        ({"Origin": "EXTERNAL"}, OFF, "warn", "imported key material"),
+        ({"Origin": "EXTERNAL"}, REFUSED, "warn", "imported key material"),
+        ({"Origin": "AWS_CLOUDHSM"}, NEVER, "warn", "custom or external key stores"),
+        ({"Origin": "EXTERNAL_KEY_STORE"}, OFF, "warn", "custom or external key stores"),
+        ({"CustomKeyStoreId": "cks-1"}, OFF, "warn", "custom or external key stores"),
+    ],
+)
+def test_rotation(metadata: dict[str, Any], found: Any, rotation: str, words: str) -> None:
+    checks = Checklist()
+    check_rotation(checks, found, metadata)
+    told = next(check for check in checks.report().checks if check.name == "rotation")
+    assert told.result.value == rotation
+    assert words in f"{told.observed} {told.remedy}"
+    # KMS refuses to rotate what it did not make.
+    assert ("enable-key-rotation" in told.remedy) == (found == OFF and not {*metadata} & {"Origin", "CustomKeyStoreId"})

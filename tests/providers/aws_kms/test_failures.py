@@ -116,15 +116,49 @@ def test_a_wrap_is_never_a_mismatch(stage: Stage, code: str) -> None:
     assert type(outcome(stage, Fault("Encrypt", code=code), unwrap=False)) is Silence
 
 
+REFUSED = [Fault("DescribeKey", code="AccessDeniedException"), Fault("DescribeKey", code="NotFoundException")]
+UNHEARD = [
+    Fault("DescribeKey", code="ThrottlingException"),
+    Fault("DescribeKey", code="KMSInternalException"),
+    Fault("DescribeKey", reset=True),
+    Fault("DescribeKey", body=b"<html>", status=200),
+]
+
+
 @pytest.mark.parametrize(
-    ("code", "cause"), [("DisabledException", "disabled"), ("KMSInvalidStateException", "unknown")]
+    ("code", "cause", "describe"),
+    [
+        *(("DisabledException", "disabled", describe) for describe in REFUSED + UNHEARD),
+        *(("KMSInvalidStateException", "unknown", describe) for describe in REFUSED),
+    ],
 )
-@pytest.mark.parametrize("describe", ["AccessDeniedException", "ThrottlingException", "NotFoundException"])
-def test_a_state_that_cannot_be_told(stage: Stage, code: str, cause: str, describe: str) -> None:
-    stage.emulator.add_fault(Fault("DescribeKey", code=describe))
+def test_a_state_that_cannot_be_told(stage: Stage, code: str, cause: str, describe: Fault) -> None:
+    stage.emulator.add_fault(describe)
     found = outcome(stage, Fault("Decrypt", code=code))
     assert isinstance(found, Denial)
     assert (found.cause, found.kms_code) == (cause, code)
+
+
+@pytest.mark.parametrize("describe", UNHEARD)
+def test_an_unfit_state_that_nobody_explains_is_silence(stage: Stage, describe: Fault) -> None:
+    """In a custom key store an outage looks like this, and nothing says that the key is in none."""
+    stage.emulator.add_fault(describe)
+    assert type(outcome(stage, Fault("Decrypt", code="KMSInvalidStateException"))) is Silence
+
+
+@pytest.mark.parametrize("state", ["Creating", "Updating", "Unavailable"])
+def test_disabled_is_a_denial_whatever_the_state_is_said_to_be(stage: Stage, state: str) -> None:
+    arn = stage.key()
+    provider = stage.kms.connect(stage.access(arn))
+    wrapped = provider.wrap(Kek(arn), KEY, CONTEXT)
+    stage.emulator.set_key_state(arn, state)
+    for code, error in (("DisabledException", Denial), ("KMSInvalidStateException", Silence)):
+        stage.emulator.add_fault(Fault("Decrypt", code=code))
+        with pytest.raises(KeysteadError) as raised:
+            provider.unwrap(wrapped, CONTEXT)
+        assert type(raised.value) is error
+        assert getattr(raised.value, "cause", "disabled") == "disabled"
+        stage.emulator.clear_faults()
 
 
 @pytest.mark.parametrize(

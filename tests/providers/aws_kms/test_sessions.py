@@ -12,10 +12,11 @@ from core.domain.kek import Kek, KeyAccess
 from core.errors import Silence
 from core.providers.aws_kms import clients
 from core.providers.aws_kms.calls import Answer, Budget, Calls
-from core.providers.aws_kms.clients import Connection, Credentials
+from core.providers.aws_kms.clients import Connection
 from core.providers.aws_kms.failures import Failure, Kind
 from core.providers.aws_kms.provider import describe_key, encrypt
-from core.providers.aws_kms.sessions import SessionKey, TenantSession, session_name
+from core.providers.aws_kms.roles import session_name
+from core.providers.aws_kms.sessions import Entry, SessionKey, TenantSession
 from core.providers.aws_kms.setup_kit import trust_policy
 from functions.emulators.kms import LOCAL_PRINCIPAL, Fault
 from tests.conformance.key_provider import KEY
@@ -43,7 +44,7 @@ def test_without_a_lease_a_fresh_session_precedes_every_use(stage: Stage) -> Non
     assert len({call.access_key_id for call in calls if call.service == "kms"}) == 4
 
 
-@pytest.mark.parametrize(("lease", "usable"), [(60, 60), (840, 840), (900, 840), (3600, 840)])
+@pytest.mark.parametrize(("lease", "usable"), [(60, 60), (600, 600), (900, 600), (3600, 600)])
 @pytest.mark.parametrize("clock", ["wall_ahead", "boot_ahead", "ahead"])
 def test_a_session_is_used_again_for_a_lease_at_most(stage: Stage, lease: float, usable: float, clock: str) -> None:
     access = by_role(stage, lease=lease)
@@ -72,8 +73,45 @@ def test_a_sessions_age_counts_from_before_it_was_asked_for() -> None:
     budget = Budget(clock, 1000, lambda: 1000)
     for advance, made in ((0, 1), (9, 1), (1, 2)):
         clock.advance(advance)
-        assert isinstance(session.credentials(budget, 60), Credentials)
+        assert isinstance(session.enter(budget, 60), Entry)
         assert len(asked) == made
+
+
+def test_an_unwrap_tells_how_old_its_proof_is(stage: Stage) -> None:
+    """The lease counts from the last time that STS let us assume the role, not from the last use of the session."""
+    access = by_role(stage, lease=60)
+    wrapped = stage.kms.connect(replace(access, revision=2)).wrap(access.kek, KEY, CONTEXT)
+    assert stage.kms.connect(replace(access, lease=0)).unwrap(wrapped, CONTEXT).proved_ago == 0
+    stage.kms.close()
+    provider = stage.kms.connect(access)
+    assert provider.unwrap(wrapped, CONTEXT).proved_ago == 0
+    for clock, ahead in (("boot_ahead", 20.0), ("wall_ahead", 40.0), ("ahead", 10.0)):
+        setattr(stage.clock, clock, ahead)
+        told = provider.unwrap(wrapped, CONTEXT).proved_ago
+        expected = max(stage.clock.boot_ahead, stage.clock.wall_ahead) + stage.clock.ahead
+        assert expected <= told < expected + 5
+    assert stage.attempts()["AssumeRole"] == 3
+    stage.clock.ahead = 30.0
+    assert provider.unwrap(wrapped, CONTEXT).proved_ago == 0
+    assert stage.attempts()["AssumeRole"] == 4
+
+
+def test_what_a_renewed_session_proves_is_new(stage: Stage) -> None:
+    access = by_role(stage, lease=600)
+    provider = stage.kms.connect(access)
+    wrapped = provider.wrap(access.kek, KEY, CONTEXT)
+    stage.clock.ahead = 50
+    stage.emulator.add_fault(Fault("Decrypt", code="ExpiredTokenException", times=1))
+    assert provider.unwrap(wrapped, CONTEXT).proved_ago == 0
+    assert stage.attempts()["AssumeRole"] == 2
+
+
+def test_without_a_role_every_use_is_its_own_proof(stage: Stage) -> None:
+    access = stage.access(stage.key(), lease=3600)
+    provider = stage.kms.connect(access)
+    wrapped = provider.wrap(access.kek, KEY, CONTEXT)
+    stage.clock.ahead = 100
+    assert provider.unwrap(wrapped, CONTEXT).proved_ago == 0
 
 
 def test_one_lease_does_not_lengthen_another(stage: Stage) -> None:
