@@ -31,6 +31,9 @@ from core.service.state_gate import StateGate
 from core.service.tenant_records import TenantRecords
 from core.service.tenants import Tenants
 
+PAST = 86400.0
+"""Seconds by which an activation date may lie in the past: today's, in any time zone."""
+
 
 class KeyConfiguration:
     """Configures tenants' keys.
@@ -206,9 +209,18 @@ class KeyConfiguration:
         """Whether a target is for later; refuses that before anything is done, where it cannot be.
 
         Raises:
+            InvalidRequest: Its date is more than a day ago, and it is not a repetition.
             Conflict: The tenant has a KEK of its own, or is on its way to one.
         """
-        if not target.activation or parse_instant(target.activation) <= self._now().wall:
+        now = self._now().wall
+        if not target.activation:
+            return False
+        activation = parse_instant(target.activation)
+        known = {record.kek} if record.pending is None else {record.kek, record.pending.locator}
+        if activation < now - PAST and target.locator not in known:
+            # More likely a slip of the year than a wish, and for most tenants there is no way back.
+            raise InvalidRequest("the activation date lies in the past", hint="leave it out to use the key at once")
+        if activation <= now:
             return False
         if record.state not in NOT_YET_OWN or record.moving_from is not None:
             raise Conflict(
@@ -229,6 +241,8 @@ class KeyConfiguration:
             Whether there is anything left to carry out.
         """
         check_movable(record, State.ACTIVE)
+        if target.reversible and not record.reversible and record.state not in NOT_YET_OWN:
+            raise Conflict("whether there is a way back was fixed when the tenant's own key was enabled: there is none")
         reversible = target.reversible if record.state in NOT_YET_OWN else record.reversible
         binding = _binding(record, target)
         if (record.kek, record.binding, record.reversible) == (target.locator, binding, reversible):

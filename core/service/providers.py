@@ -114,8 +114,10 @@ class Providers:
         """
         connectors: Mapping[str, KeyConnector] = {str(known): found for known, found in self._connectors.items()}
         if name not in connectors:
-            has = ", ".join(sorted(connectors)) or "none: the operator has configured no cloud"
-            raise InvalidRequest(f"this service does not reach keys in {name}", hint=f"it reaches: {has}")
+            has = (
+                f"it reaches {', '.join(sorted(connectors))}" if connectors else "the operator has configured no cloud"
+            )
+            raise InvalidRequest(f"this service does not reach keys in {name}", hint=has)
         return connectors[name]
 
     def refusal(self, tenant_id: str, kek: Kek, signal: ProviderSignal) -> KeysteadError:

@@ -109,7 +109,8 @@ class StatusService:
         if record.pending is not None and parse_instant(record.pending.activation) <= now:
             yield "The scheduled key's date has passed and it is not in force yet; 'keystead check' activates it."
         if unreadable:
-            yield f"{unreadable} older versions wait under a former key that refuses, and are readable when it returns."
+            former = ", ".join(lost.locator for lost in record.lost_keks)
+            yield f"{unreadable} older versions wait under a former key that refuses, until it returns: {former}"
         if record.binding.unbound_policy:
             yield "The key's policy was not bound to this tenant when it was put to use; the operator accepted that."
         if record.binding.custom_key_store:

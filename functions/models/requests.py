@@ -72,7 +72,7 @@ class KeyBody(Model):
     )
     nickname: Annotated[str, Field(max_length=MAX_NICKNAME)] = Field("", description="For people")
     activation_date: Annotated[str, Field(max_length=MAX_DATE)] = Field(
-        "", description="ISO 8601 date or instant (UTC without an offset); empty or past: at once"
+        "", description="ISO 8601 date or instant (UTC without an offset); empty or today: at once"
     )
     reversible: bool = Field(
         False, description="Whether going back to the platform's key stays possible; fixed with the first key"

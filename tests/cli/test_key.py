@@ -69,6 +69,51 @@ def test_configure(asked: Answers, run: Run) -> None:
     assert seen[3] == ("PUT /key", {"provider": "aws_kms", "key_arn": ARN})
 
 
+def test_what_is_not_named_of_the_same_key_stays(asked: Answers, run: Run) -> None:
+    known = {**OWN, "nickname": "ours", "role_arn": ROLE, "reversible": True}
+    seen = asked({"GET /key": known, "PUT /key": {"checks": [], "key": OWN}})
+    run("key", "configure", "--arn", ARN)
+    kept = {"provider": "aws_kms", "key_arn": ARN, "nickname": "ours", "role_arn": ROLE, "reversible": True}
+    assert seen[1] == ("PUT /key", kept)
+    run("key", "configure", "--arn", ARN, "--nickname", "", "--role", "")
+    assert seen[3] == ("PUT /key", {"provider": "aws_kms", "key_arn": ARN, "reversible": True})
+
+
+def test_what_is_not_named_of_the_scheduled_key_stays(asked: Answers, run: Run) -> None:
+    known = {**STATUS, "pending": {**PENDING, "kek": ARN, "nickname": "soon", "role_arn": "", "reversible": True}}
+    seen = asked({"GET /key": known, "PUT /key": {"checks": [], "key": OWN}})
+    run("key", "configure", "--arn", ARN, "--activate", "2027-02-28")
+    kept = {"nickname": "soon", "reversible": True, "activation_date": "2027-02-28"}
+    assert seen[1] == ("PUT /key", {"provider": "aws_kms", "key_arn": ARN, **kept})
+
+
+def test_a_tenant_with_a_key_of_its_own_is_not_configured_anew(asked: Answers, run: Run) -> None:
+    seen = asked({"GET /key": {**OWN, "kek": ARN.replace("eu-", "us-")}})
+    assert "replace" in errors(run("key", "configure", "--arn", ARN, code=Exit.FAILED))["hint"]
+    assert [call for call, _ in seen] == ["GET /key"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asks"),
+    [([], True), (["--yes"], False), (["--reversible"], False), (["--activate", "2027-02-28"], False)],
+    ids=["at once", "yes", "reversible", "later"],
+)
+def test_on_a_terminal_a_step_without_return_is_asked_about(
+    asked: Answers, run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str], asks: bool
+) -> None:
+    questions: list[str] = []
+
+    def confirm(question: str, *, yes: bool) -> None:
+        if not yes:
+            questions.append(question)
+
+    monkeypatch.setattr("functions.cli.key.configure.confirm", confirm)
+    monkeypatch.setattr("functions.cli.key.configure.on_terminal", lambda: True)
+    asked({"GET /key": STATUS, "PUT /key": {"checks": [], "key": OWN}})
+    run("key", "configure", "--arn", ARN, *arguments)
+    assert bool(questions) is asks
+
+
 def test_configure_that_only_finishes(asked: Answers, run: Run) -> None:
     asked({"GET /key": OWN, "PUT /key": {"checks": [], "key": OWN}})
     assert run("key", "configure", "--arn", ARN).stdout.startswith("tenant        acme\n")

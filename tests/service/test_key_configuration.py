@@ -383,7 +383,9 @@ class TestGoBack:
 
     def test_a_later_configuration_does_not_make_it_possible(self, world: World) -> None:
         configure(world)
-        configure(world, replace(SECOND, reversible=True))
+        with pytest.raises(Conflict, match="fixed"):
+            configure(world, replace(SECOND, reversible=True))
+        configure(world, SECOND)
         with pytest.raises(Conflict, match="for good"):
             world.app.key_configuration.revert("acme", {})
 

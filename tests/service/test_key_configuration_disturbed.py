@@ -16,6 +16,7 @@ from core.errors import (
     Conflict,
     Denial,
     InternalError,
+    InvalidRequest,
     KeyRevoked,
     KeysteadError,
     KeySuspended,
@@ -435,3 +436,24 @@ class TestConfigure:
         with pytest.raises(InternalError):
             configure(world)
         assert record(world).kek == PLATFORM.locator
+
+
+class TestDates:
+    def test_a_date_long_past_is_a_slip(self, world: World) -> None:
+        with pytest.raises(InvalidRequest):
+            configure(world, replace(OWN, activation=in_seconds(world, -2 * 86400)))
+        assert record(world).state is State.PLATFORM
+
+    def test_it_may_pass_while_the_same_is_asked_again(self, world: World) -> None:
+        target = replace(OWN, activation=in_seconds(world, 60))
+        configure(world, target)
+        world.clock.advance(3 * 86400)
+        configure(world, target)
+        assert record(world).state is State.ACTIVE
+        assert configure(world, target)["unchanged"]
+
+    def test_a_way_back_cannot_be_had_afterwards(self, world: World) -> None:
+        configure(world)
+        with pytest.raises(Conflict):
+            configure(world, replace(OWN, reversible=True))
+        assert not record(world).reversible

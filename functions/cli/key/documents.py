@@ -77,6 +77,8 @@ def export(
         check_target(target, overwrite=force)
     with where.connect() as client:
         found = client.key_export(where.tenant_id())
+    if not found.kek.startswith("arn:"):
+        click.echo("warning: these rows lie under the platform's key; only this service can use them", err=True)
     text = json.dumps(asdict(found), indent=2)
     if target is None:
         click.echo(text)

@@ -45,6 +45,8 @@ def _lines(found: KeyStatus) -> Iterator[tuple[str, str]]:
     yield "tenant", found.tenant_id
     yield "state", f"{found.state} since {found.since}" + (f" ({found.cause})" if found.cause else "")
     yield "", found.wording
+    if not found.platform_key:
+        yield "", "(as recorded; 'keystead key validate' asks the KMS now)"
     yield "remedy", found.remedy
     yield "key", found.kek + (" (the platform's)" if found.platform_key else "")
     yield "nickname", found.nickname
@@ -57,6 +59,7 @@ def _lines(found: KeyStatus) -> Iterator[tuple[str, str]]:
         pending = found.pending
         yield "scheduled", pending.kek + (f" ({pending.nickname})" if pending.nickname else "")
         yield "", f"  from {pending.activation} on" + (f", through {pending.role_arn}" if pending.role_arn else "")
+        yield "", "  then with" + ("" if pending.reversible else "out") + " a way back to the platform's key"
     if found.move is not None:
         move = found.move
         yield "under way", f"{move.rewrapped} of {counted(move.total, 'version')} rewrapped"
