@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from core.domain.arns import KeyArn
-from core.errors import InvalidRequest, NotFound, Unavailable
+from core.errors import InvalidRequest
+from functions.cli.app import Terminated
+from functions.cli.emulator_control import ask, read_policy, url_option
+from functions.cli.emulator_identities import add_user, create_role
 from functions.cli.options import usage_error
-from functions.cli.output import opened, printable
+from functions.cli.output import printable
 from functions.emulators.defaults import CUSTOMER_ACCOUNT, DEFAULT_PORT, DEFAULT_REGION
 from functions.emulators.faults import CORRUPTIONS
 
 if TYPE_CHECKING:
     from functions.emulators.kms import KmsEmulator
 
-F = TypeVar("F", bound=Callable[..., Any])
-DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
-ACCOUNT_PLACEHOLDER = b"<YOUR-ACCOUNT>"
-MAX_POLICY_FILE = 64 * 1024
 SIGNING_AGE = 900
 """Seconds that a request's date may differ from this machine's clock; as at AWS, clients sign with the time."""
-TIMEOUT = 10
 
 
 @click.group()
@@ -35,25 +31,8 @@ def emulator() -> None:
     """An emulated AWS KMS for this machine: try out BYOK and revocation without an AWS account."""
 
 
-def _loopback_url(_ctx: click.Context, _parameter: click.Parameter, given: str | None) -> str:
-    from functions.settings import Settings, is_loopback
-
-    value = given or Settings.from_env().aws_endpoint_url or DEFAULT_URL
-    try:
-        parts = urlsplit(value)
-        known = parts.scheme == "http" and is_loopback(parts.hostname or "") and parts.path in ("", "/")
-    except ValueError:
-        known = False
-    if not known:
-        raise click.BadParameter(f"an emulator is on this machine, at a URL like {DEFAULT_URL}")
-    return value.rstrip("/")
-
-
-def url_option(command: F) -> F:
-    """Add --url, which names a running emulator."""
-    return click.option(
-        "--url", callback=_loopback_url, help=f"The running emulator [KEYSTEAD_AWS_ENDPOINT_URL, else {DEFAULT_URL}]."
-    )(command)
+emulator.add_command(add_user)
+emulator.add_command(create_role)
 
 
 @emulator.command(
@@ -66,7 +45,7 @@ Examples:
 @click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0: a free one.")
 @click.option("--data", type=click.Path(path_type=Path), help="Keep keys and roles in this file; else in memory only.")
 def kms(port: int, data: Path | None) -> None:
-    """Serve AWS KMS and STS on loopback, until Ctrl-C.
+    """Serve AWS KMS and STS on loopback, until Ctrl-C or SIGTERM.
 
     It refuses what AWS refuses: key states, key policies, encryption contexts, cross-account rules. It protects
     nothing: its keys are test keys, kept in the clear. It listens on 127.0.0.1 only.
@@ -89,7 +68,7 @@ def kms(port: int, data: Path | None) -> None:
         click.echo(_banner(server.url, data, LOCAL_PRINCIPAL))
         try:
             threading.Event().wait()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Terminated):
             click.echo("stopped", err=True)
 
 
@@ -114,8 +93,8 @@ def create_key(policy: str | None, account: str, region: str, url: str) -> None:
     """
     body: dict[str, Any] = {"account": account, "region": region}
     if policy is not None:
-        body["policy"] = _read_policy(policy, account)
-    click.echo(printable(str(_ask(url, "create-key", body)["arn"])))
+        body["policy"] = read_policy(policy, account)
+    click.echo(printable(str(ask(url, "create-key", body)["arn"])))
 
 
 @emulator.command("disable-key", epilog="\b\nExample:\n  keystead emulator disable-key ARN\n")
@@ -123,7 +102,7 @@ def create_key(policy: str | None, account: str, region: str, url: str) -> None:
 @url_option
 def disable_key(arn: str, url: str) -> None:
     """Disable the key ARN: the customer withdraws it."""
-    _ask(url, "disable-key", {"arn": arn})
+    ask(url, "disable-key", {"arn": arn})
 
 
 @emulator.command("enable-key", epilog="\b\nExample:\n  keystead emulator enable-key ARN\n")
@@ -131,7 +110,7 @@ def disable_key(arn: str, url: str) -> None:
 @url_option
 def enable_key(arn: str, url: str) -> None:
     """Enable the key ARN again."""
-    _ask(url, "enable-key", {"arn": arn})
+    ask(url, "enable-key", {"arn": arn})
 
 
 @emulator.command("schedule-deletion", epilog="\b\nExample:\n  keystead emulator schedule-deletion ARN --days 7\n")
@@ -140,7 +119,7 @@ def enable_key(arn: str, url: str) -> None:
 @url_option
 def schedule_deletion(arn: str, days: int, url: str) -> None:
     """Schedule the key ARN for deletion; it cannot be used from now on."""
-    _ask(url, "schedule-key-deletion", {"arn": arn, "days": days})
+    ask(url, "schedule-key-deletion", {"arn": arn, "days": days})
 
 
 @emulator.command("cancel-deletion", epilog="\b\nExample:\n  keystead emulator cancel-deletion ARN\n")
@@ -148,7 +127,7 @@ def schedule_deletion(arn: str, days: int, url: str) -> None:
 @url_option
 def cancel_deletion(arn: str, url: str) -> None:
     """Cancel the deletion of the key ARN; it is disabled then, until it is enabled."""
-    _ask(url, "cancel-key-deletion", {"arn": arn})
+    ask(url, "cancel-key-deletion", {"arn": arn})
 
 
 @emulator.command("put-policy", epilog="\b\nExample:\n  keystead emulator put-policy ARN --policy key-policy.json\n")
@@ -157,7 +136,7 @@ def cancel_deletion(arn: str, url: str) -> None:
 @url_option
 def put_policy(arn: str, policy: str, url: str) -> None:
     """Replace the policy of the key ARN."""
-    _ask(url, "put-key-policy", {"arn": arn, "policy": _read_policy(policy, _account(arn))})
+    ask(url, "put-key-policy", {"arn": arn, "policy": read_policy(policy, KeyArn.parse(arn).account)})
 
 
 @emulator.command(epilog="\b\nExample:\n  keystead emulator keys --json\n")
@@ -165,7 +144,7 @@ def put_policy(arn: str, policy: str, url: str) -> None:
 @url_option
 def keys(as_json: bool, url: str) -> None:
     """List the keys and their states."""
-    for key in _ask(url, "keys")["keys"]:
+    for key in ask(url, "keys")["keys"]:
         click.echo(json.dumps(key) if as_json else printable(f"{key['Arn']}  {key['KeyState']}"))
 
 
@@ -196,14 +175,14 @@ def fault(url: str, **given: Any) -> None:
         raise usage_error(
             "nothing is to go wrong", "give --code, --latency, --hang, --reset, --lost, --body or --corrupt"
         )
-    _ask(url, "fault", wanted)
+    ask(url, "fault", wanted)
 
 
 @emulator.command("clear-faults", epilog="\b\nExample:\n  keystead emulator clear-faults\n")
 @url_option
 def clear_faults(url: str) -> None:
     """End all faults, and let go what hangs."""
-    _ask(url, "clear-faults", {})
+    ask(url, "clear-faults", {})
 
 
 def _emulator(data: Path | None) -> KmsEmulator:
@@ -232,47 +211,3 @@ def _banner(url: str, data: Path | None, principal: str) -> str:
             "Ctrl-C stops it.",
         ]
     )
-
-
-def _ask(url: str, name: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Ask the control API: GET without a body, POST with one.
-
-    Raises:
-        Unavailable: Nothing answers.
-        NotFound, InvalidRequest: It refused.
-    """
-    import httpx
-
-    try:
-        with httpx.Client(trust_env=False, timeout=TIMEOUT) as client:
-            at = f"{url}/_emulator/{name}"
-            answer = client.get(at) if body is None else client.post(at, json=body)
-        found = answer.json()
-    except httpx.HTTPError:
-        raise Unavailable(
-            f"no emulator answers at {url}", hint="'keystead emulator kms' starts one; --url names another"
-        ) from None
-    except ValueError:
-        raise InvalidRequest(f"what answers at {url} is no emulator") from None
-    if not isinstance(found, dict) or (answer.status_code != 200 and "error" not in found):
-        raise InvalidRequest(f"what answers at {url} is no emulator")
-    if answer.status_code == 200:
-        return found
-    refusal = NotFound if answer.status_code == 404 else InvalidRequest
-    raise refusal(printable(f"the emulator refused: {found['error']} ({found.get('code', '')})"))
-
-
-def _account(arn: str) -> str:
-    return KeyArn.parse(arn).account
-
-
-def _read_policy(source: str, account: str) -> Any:
-    # A setup kit leaves the account for its reader to fill in.
-    with opened(source) as file:
-        data = file.read(MAX_POLICY_FILE + 1)
-    if len(data) > MAX_POLICY_FILE:
-        raise InvalidRequest("the policy is longer than 64 KiB")
-    try:
-        return json.loads(data.replace(ACCOUNT_PLACEHOLDER, account.encode()))
-    except (ValueError, RecursionError):
-        raise InvalidRequest("the policy is not JSON") from None

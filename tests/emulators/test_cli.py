@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from core.errors import InvalidRequest, NotFound, Unavailable
+from core.providers.aws_kms.setup_kit import setup_kit
 from functions.cli.emulator import emulator
-from functions.emulators.kms import LOCAL_ACCESS_KEY_ID, LOCAL_SECRET_ACCESS_KEY
+from functions.emulators.kms import LOCAL_ACCESS_KEY_ID, LOCAL_PRINCIPAL, LOCAL_SECRET_ACCESS_KEY
 from functions.emulators.wire import EmulatorServer
 from tests.emulators.worlds import CONTEXT, World, bound, code_of, open_to
 
@@ -71,6 +73,73 @@ def test_account_region_and_a_policy_from_stdin(run: Run) -> None:
     assert arn.startswith("arn:aws:kms:eu-west-1:444455556666:key/")
 
 
+def client(url: str, access_key_id: str, secret: str, service: str = "kms") -> Any:
+    return boto3.client(
+        service,
+        region_name="eu-central-1",
+        endpoint_url=url,
+        aws_access_key_id=access_key_id,
+        aws_secret_access_key=secret,
+    )
+
+
+def test_a_user_of_the_customers_account(run: Run, server: EmulatorServer) -> None:
+    arn = ok(run("create-key"))
+
+    def added(*options: str) -> Any:
+        printed = ok(run("add-user", *options))
+        found = re.fullmatch(
+            r"export AWS_ACCESS_KEY_ID=(AKIA[0-9A-F]{16})\nexport AWS_SECRET_ACCESS_KEY=([\w-]{40})", printed
+        )
+        assert found, printed
+        return found
+
+    first, again = added(), added()
+    assert first[1] != again[1]
+    assert first[2] != again[2]
+    other = added("--arn", "arn:aws:iam::444455556666:user/desk/officer")
+    for user, code in [(first, ""), (again, ""), (other, "AccessDeniedException")]:
+        kms = client(server.url, user[1], user[2])
+        assert code_of(partial(kms.encrypt, KeyId=arn, Plaintext=b"x")) == code
+        kms.close()
+    sts = client(server.url, other[1], other[2], "sts")
+    assert sts.get_caller_identity()["Arn"] == "arn:aws:iam::444455556666:user/desk/officer"
+    sts.close()
+
+
+def test_a_role_from_a_setup_kit(run: Run, server: EmulatorServer, tmp_path: Path) -> None:
+    """The kit's documents as they are; with them the role may be assumed, and use the key that was named."""
+    kit = setup_kit(LOCAL_PRINCIPAL, "acme", "xid")["documents"]
+    for name in ("trust_policy", "role_policy"):
+        (tmp_path / name).write_text(json.dumps(kit[name]))
+    arn, other = (
+        ok(run("create-key", "--policy", "-", stdin=json.dumps(kit["key_policy_for_role"]))) for _ in range(2)
+    )
+    role = "arn:aws:iam::111122223333:role/keystead-byok"
+    files = ["--trust", str(tmp_path / "trust_policy"), "--policy", str(tmp_path / "role_policy")]
+    assert ok(run("create-role", role, *files, "--key", arn)) == ""
+    sts = client(server.url, LOCAL_ACCESS_KEY_ID, LOCAL_SECRET_ACCESS_KEY, "sts")
+    assumed = {"RoleArn": role, "RoleSessionName": "session"}
+    assert code_of(lambda: sts.assume_role(**assumed)) == "AccessDenied"
+    session = sts.assume_role(**assumed, ExternalId="xid")["Credentials"]
+    sts.close()
+    kms = boto3.client(
+        "kms",
+        region_name="eu-central-1",
+        endpoint_url=server.url,
+        aws_access_key_id=session["AccessKeyId"],
+        aws_secret_access_key=session["SecretAccessKey"],
+        aws_session_token=session["SessionToken"],
+    )
+    for key, code in [(arn, ""), (other, "AccessDeniedException")]:
+        wanted = {"KeyId": key, "Plaintext": b"x", "EncryptionContext": {"tenant_id": "acme"}}
+        assert code_of(partial(kms.encrypt, **wanted)) == code
+    kms.close()
+    unfilled = run("create-role", role, *files)
+    assert unfilled.exit_code == 2
+    assert "leaves <KEY-ARN> to be filled in" in unfilled.output
+
+
 def test_faults(run: Run, world: World) -> None:
     arn = world.key()
     ok(run("fault", "--operation", "DescribeKey", "--code", "ThrottlingException", "--times", "2", "--key", arn))
@@ -89,6 +158,8 @@ def test_faults(run: Run, world: World) -> None:
         (["create-key", "--policy", "-"], "{", InvalidRequest, "the policy is not JSON"),
         (["create-key", "--policy", "-"], "{}", InvalidRequest, "MalformedPolicyDocumentException"),
         (["create-key", "--policy", "-"], " " * 70000, InvalidRequest, "longer than 64 KiB"),
+        (["add-user", "--arn", "arn:aws:iam::111122223333:root"], None, InvalidRequest, "not the ARN of an IAM user"),
+        (["create-role", "r", "--trust", "-", "--policy", "-"], "{}", InvalidRequest, "not the ARN of an IAM role"),
         (["create-key", "--policy", "none.json"], None, FileNotFoundError, "none.json"),
     ],
 )
@@ -132,7 +203,7 @@ def test_a_file_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
 def test_every_command_has_help_and_an_example() -> None:
     assert {*emulator.commands} == {
         *("kms", "create-key", "disable-key", "enable-key", "schedule-deletion", "cancel-deletion", "put-policy"),
-        *("keys", "fault", "clear-faults"),
+        *("keys", "fault", "clear-faults", "add-user", "create-role"),
     }
     for command in emulator.commands.values():
         assert isinstance(command, click.Command)
@@ -146,8 +217,8 @@ def start(tmp_path: Path) -> Iterator[Callable[[], tuple[subprocess.Popen[str], 
     running = []
 
     def start() -> tuple[subprocess.Popen[str], str]:
-        line = "from functions.cli.emulator import emulator; emulator()"
-        arguments = ["kms", "--port", "0", "--data", str(tmp_path / "kms.json")]
+        line = "from functions.cli.main import main; main()"
+        arguments = ["emulator", "kms", "--port", "0", "--data", str(tmp_path / "kms.json")]
         process = subprocess.Popen(
             [sys.executable, "-c", line, *arguments],
             stdout=subprocess.PIPE,
@@ -172,13 +243,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[], tuple[subprocess.Popen[str], 
 @pytest.mark.slow
 def test_keys_survive_the_program(start: Callable[[], tuple[subprocess.Popen[str], str]]) -> None:
     def connect(url: str) -> Any:
-        return boto3.client(
-            "kms",
-            region_name="eu-central-1",
-            endpoint_url=url,
-            aws_access_key_id=LOCAL_ACCESS_KEY_ID,
-            aws_secret_access_key=LOCAL_SECRET_ACCESS_KEY,
-        )
+        return client(url, LOCAL_ACCESS_KEY_ID, LOCAL_SECRET_ACCESS_KEY)
 
     process, url = start()
     made = CliRunner().invoke(emulator, ["create-key", "--policy", "-", "--url", url], input=json.dumps(open_to()))
@@ -191,5 +256,14 @@ def test_keys_survive_the_program(start: Callable[[], tuple[subprocess.Popen[str
     kms = connect(url)
     assert kms.decrypt(CiphertextBlob=blob)["Plaintext"] == b"x"
     kms.close()
-    process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_quietly(
+    start: Callable[[], tuple[subprocess.Popen[str], str]], number: signal.Signals
+) -> None:
+    process, _ = start()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=10)
+    assert (process.returncode, errors) == (0, "stopped\n")

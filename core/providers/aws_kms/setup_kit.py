@@ -1,8 +1,9 @@
 """What a tenant does in AWS to let this service use a key of its own: policies and commands, filled in.
 
-Two ways. Either the key's policy names this service (a withdrawal is seen at the next call), or the tenant makes a role
-that this service assumes with an external id. DescribeKey and GetKeyRotationStatus take no encryption context, so they
-stand in a statement of their own: under a condition on the context they would never be allowed.
+Two ways. Either the key's policy names this service (a withdrawal is seen at the service's next use of the key, at most
+one lease later), or the tenant makes a role that this service assumes with an external id. DescribeKey and
+GetKeyRotationStatus take no encryption context, so they stand in a statement of their own: under a condition on the
+context they would never be allowed.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-ACCOUNT, KEY, REGION = "<YOUR-ACCOUNT>", "<KEY-ARN>", "<REGION>"
-"""What the tenant replaces, in the documents and in the commands."""
+ACCOUNT, KEY = "<YOUR-ACCOUNT>", "<KEY-ARN>"
+"""What the tenant replaces in the documents."""
+_VARIABLES = {ACCOUNT: "${ACCOUNT}", KEY: "${KEY_ARN}"}
+"""What stands for it in the commands: a shell would read the angle brackets as redirections."""
 _CRYPTO = ["kms:Encrypt", "kms:Decrypt"]
 _DESCRIBE = ["kms:DescribeKey", "kms:GetKeyRotationStatus"]
 _ROLE = "keystead-byok"
@@ -82,34 +85,36 @@ def _bound(tenant_id: str) -> dict[str, Any]:
 
 
 def _steps(documents: Mapping[str, Any], partition: str, tenant_id: str) -> list[dict[str, Any]]:
-    role_arn = f"arn:{partition}:iam::{ACCOUNT}:role/{_ROLE}"
     return [
         {
+            "title": "Name your account and Region",
+            "text": "Edit both values before you run this: your AWS account, and a Region that this service serves. "
+            "Run the commands of all steps in the same bash shell: they use these variables. Then take either the way "
+            "of the key's policy (steps A) or that of a role (steps B), not both.",
+            "commands": ["ACCOUNT=111122223333 REGION=eu-central-1"],
+        },
+        {
             "title": "A. Create a key whose policy names this service",
-            "text": "Take either the way of the key's policy (steps A) or that of a role (steps B), not both. Replace "
-            f"{ACCOUNT} and {REGION}, a Region that this service serves, before you run a command. The key is a "
-            "symmetric one for encryption. A withdrawal (disabling the key or editing its policy) is seen at the next "
-            "call. The last command prints the key's ARN.",
-            "commands": [_saved(documents, "key_policy"), _create_key("key_policy")],
+            "text": "The key is a symmetric one for encryption. A withdrawal (disabling the key or editing its policy) "
+            "is seen at the service's next use of the key, at most one lease (60 s by default) later.",
+            "commands": [_saved(documents, "key_policy"), *_create_key("key_policy")],
         },
         {
             "title": "A. Put the key to use",
-            "text": f"Replace {KEY} by the ARN that was printed. New policies may take some minutes to be seen "
-            "everywhere in AWS.",
-            "commands": [_rotate(), *_use(tenant_id, KEY)],
+            "text": "New policies may take some minutes to be seen everywhere in AWS.",
+            "commands": _use(tenant_id),
         },
         {
             "title": "B. Create a key that your own roles can be let to",
-            "text": f"Replace {ACCOUNT} and {REGION}, as in A. The key's policy leaves access to your account's roles. "
-            "The last command prints the key's ARN.",
-            "commands": [_saved(documents, "key_policy_for_role"), _create_key("key_policy_for_role")],
+            "text": "The key's policy leaves access to your account's roles.",
+            "commands": [_saved(documents, "key_policy_for_role"), *_create_key("key_policy_for_role")],
         },
         {
             "title": "B. Create a role that this service assumes, and let it use the key",
-            "text": f"Replace {KEY} by the ARN that was printed. Disabling the key is seen at the next call, removing "
-            "the role's trust at the next session: this service asks for one at least once per lease.",
+            "text": "Disabling the key is seen at the service's next use of the key, at most one lease (60 s by "
+            "default) later; removing the role's trust at the next session: this service asks for one at least once "
+            "per lease.",
             "commands": [
-                _rotate(),
                 _saved(documents, "trust_policy"),
                 f"aws iam create-role --role-name {_ROLE} --assume-role-policy-document file://trust_policy.json",
                 _saved(documents, "role_policy"),
@@ -119,22 +124,26 @@ def _steps(documents: Mapping[str, Any], partition: str, tenant_id: str) -> list
         {
             "title": "B. Put the key to use",
             "text": "New roles and policies may take some minutes to be seen everywhere in AWS.",
-            "commands": _use(tenant_id, f"{KEY} --role {role_arn}"),
+            "commands": _use(tenant_id, f' --role "arn:{partition}:iam::$ACCOUNT:role/{_ROLE}"'),
         },
     ]
 
 
-def _create_key(policy: str) -> str:
-    return f"aws kms create-key --region {REGION} --policy file://{policy}.json --query KeyMetadata.Arn --output text"
+def _create_key(policy: str) -> list[str]:
+    create = f'aws kms create-key --region "$REGION" --policy file://{policy}.json'
+    return [
+        f"KEY_ARN=$({create} --query KeyMetadata.Arn --output text)",
+        'aws kms enable-key-rotation --region "$REGION" --key-id "$KEY_ARN"',
+    ]
 
 
-def _rotate() -> str:
-    return f"aws kms enable-key-rotation --region {REGION} --key-id {KEY}"
-
-
-def _use(tenant_id: str, key: str) -> list[str]:
-    return [f"keystead key {act} --tenant {tenant_id} --arn {key}" for act in ("validate", "configure")]
+def _use(tenant_id: str, role: str = "") -> list[str]:
+    return [f'keystead key {act} --tenant {tenant_id} --arn "$KEY_ARN"{role}' for act in ("validate", "configure")]
 
 
 def _saved(documents: Mapping[str, Any], name: str) -> str:
-    return f"cat > {name}.json <<'EOF'\n{json.dumps(documents[name], indent=2)}\nEOF"
+    # The delimiter is not quoted, so that the shell puts its variables in; nothing else in a document is special to it.
+    text = json.dumps(documents[name], indent=2)
+    for placeholder, variable in _VARIABLES.items():
+        text = text.replace(placeholder, variable)
+    return f"cat > {name}.json <<EOF\n{text}\nEOF"

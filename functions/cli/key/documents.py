@@ -101,11 +101,10 @@ def _kit(kit: SetupKit) -> Iterator[str]:
             yield from _lines(command)
     written = "\n".join(command for step in kit.steps for command in step.commands)
     for name, document in kit.documents.items():
-        text = json.dumps(document, indent=2)
-        if text not in written:
+        if f"cat > {name}.json" not in written:
             yield ""
             yield printable(f"{name}:")
-            yield text
+            yield json.dumps(document, indent=2)
 
 
 def _pairs(tenant: str, names: str, presents: str) -> Iterator[str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.providers.aws_kms.setup_kit import ACCOUNT, KEY, REGION, setup_kit
-from functions.emulators.kms import CUSTOMER_ACCOUNT, LOCAL_PRINCIPAL
+from core.providers.aws_kms.setup_kit import ACCOUNT, KEY, setup_kit
+from functions.emulators.kms import CUSTOMER_ACCOUNT, DEFAULT_REGION, LOCAL_PRINCIPAL
 from tests.providers.aws_kms.stage import CONTEXT, EXTERNAL_ID, ROLE, TENANT, Stage
 
 
@@ -50,41 +53,81 @@ def test_the_documents_bind_the_tenant_and_nothing_more(stage: Stage) -> None:
     assert trust["Condition"] == {"StringEquals": {"sts:ExternalId": EXTERNAL_ID}}
 
 
-def test_the_steps_save_every_document_they_use(stage: Stage) -> None:
+def test_the_steps_have_their_form(stage: Stage) -> None:
     kit = stage.kms.setup_kit(TENANT, EXTERNAL_ID)
-    commands = [command for step in kit["steps"] for command in step["commands"]]
-    for name, document in kit["documents"].items():
-        assert any(command.startswith(f"cat > {name}.json") for command in commands)
-        assert any(f"file://{name}.json" in command for command in commands)
-        assert any(json.dumps(document, indent=2) in command for command in commands)
     assert all(step.keys() == {"title", "text", "commands"} for step in kit["steps"])
-    assert all(step["title"] and step["text"] for step in kit["steps"])
-    assert REGION in "".join(commands)
+    assert all(step["title"] and step["text"] and step["commands"] for step in kit["steps"])
+    for document in kit["documents"].values():
+        # Else an unquoted here-document would change it.
+        assert not {*"$`\\"} & {*json.dumps(document)}
 
 
+STUB = """#!{python}
+import json, os, sys
+with open("calls", "a") as file:
+    read = {{a[7:]: json.load(open(a[7:])) for a in sys.argv if a.startswith("file://")}}
+    print(json.dumps([[os.path.basename(sys.argv[0]), *sys.argv[1:]], read]), file=file)
+if "create-key" in sys.argv:
+    print("{arn}")
+"""
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["A", "B"])
-def test_the_steps_work_in_their_order(stage: Stage, way: str) -> None:
-    """Every file is there before it is used, and the key before its ARN is."""
-    saved: dict[str, Any] = {}
-    made = ""
-    for step in stage.kms.setup_kit(TENANT, EXTERNAL_ID)["steps"]:
-        for command in step["commands"] if step["title"].startswith(way) else ():
-            assert made or KEY not in command
-            document = re.fullmatch(r"cat > (\w+)\.json <<'EOF'\n(.*)\nEOF", command, re.DOTALL)
-            if document:
-                saved[document[1]] = filled(json.loads(document[2]), account=CUSTOMER_ACCOUNT, key=made)
-            for name in re.findall(r"file://(\w+)\.json", command):
-                assert name in saved
-            if "create-key" in command:
-                (policy,) = saved.values()
-                made = stage.emulator.create_key(policy=policy, rotation=False)
-                assert command.endswith("--query KeyMetadata.Arn --output text")
-            if "enable-key-rotation" in command:
-                stage.emulator.key(made).rotation = True
-            if "put-role-policy" in command:
-                stage.emulator.create_role(ROLE, saved["trust_policy"], {"use": saved["role_policy"]})
-    access = stage.access(made) if way == "A" else stage.role_access(made)
-    report = stage.kms.examine(access, CONTEXT)
+def test_the_steps_can_be_pasted_into_a_shell(stage: Stage, tmp_path: Path, way: str) -> None:
+    """Bash makes of them the calls that are meant, with the documents filled in; and these let the service in."""
+    kit = stage.kms.setup_kit(TENANT, EXTERNAL_ID)
+    arn = stage.emulator.create_key(account=CUSTOMER_ACCOUNT, rotation=True)
+    for name in ("aws", "keystead"):
+        (tmp_path / name).write_text(STUB.format(python=sys.executable, arn=arn))
+        (tmp_path / name).chmod(0o700)
+    other = {"A": "B", "B": "A"}[way]
+    blocks = [block for step in kit["steps"] if not step["title"].startswith(other) for block in step["commands"]]
+    ran = subprocess.run(
+        ["bash", "-u", "-e"],
+        input="\n".join(blocks) + "\n",
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    calls, files = zip(*map(json.loads, (tmp_path / "calls").read_text().splitlines()), strict=True)
+    region, role = ["--region", DEFAULT_REGION], ["--role-name", ROLE.rpartition("/")[2]]
+    policy = {"A": "key_policy", "B": "key_policy_for_role"}[way]
+    shown = ["--query", "KeyMetadata.Arn", "--output", "text"]
+    granted = [
+        ["aws", "iam", "create-role", *role, "--assume-role-policy-document", "file://trust_policy.json"],
+        [
+            "aws",
+            "iam",
+            "put-role-policy",
+            *role,
+            "--policy-name",
+            "use",
+            "--policy-document",
+            "file://role_policy.json",
+        ],
+    ]
+    used = ["--tenant", TENANT, "--arn", arn, *(["--role", ROLE] if way == "B" else [])]
+    assert [*calls] == [
+        ["aws", "kms", "create-key", *region, "--policy", f"file://{policy}.json", *shown],
+        ["aws", "kms", "enable-key-rotation", *region, "--key-id", arn],
+        *(granted if way == "B" else []),
+        ["keystead", "key", "validate", *used],
+        ["keystead", "key", "configure", *used],
+    ]
+    written = {name: document for read in files for name, document in read.items()}
+    wanted = [policy, *(["trust_policy", "role_policy"] if way == "B" else [])]
+    assert written == {
+        f"{name}.json": filled(kit["documents"][name], account=CUSTOMER_ACCOUNT, key=arn) for name in wanted
+    }
+    stage.emulator.put_key_policy(arn, written[f"{policy}.json"])
+    if way == "B":
+        stage.emulator.create_role(ROLE, written["trust_policy.json"], {"use": written["role_policy.json"]})
+    report = stage.kms.examine(stage.role_access(arn) if way == "B" else stage.access(arn), CONTEXT)
     assert {check.result.value for check in report.checks} == {"pass"}
 
 
