@@ -14,7 +14,6 @@ from typing import Any
 from core.domain.bindings import Binding
 from core.domain.branch_keys import CREATE_TIME_FORMAT
 from core.domain.checks import Report, Result
-from core.domain.kek import Kek
 from core.domain.key_target import KeyTarget, parse_instant
 from core.domain.states import RULES, State
 from core.domain.tenants import TenantRecord
@@ -22,7 +21,8 @@ from core.domain.timing import Instant
 from core.errors import Conflict, InvalidRequest, KeyCheckFailed, KeyWithheld, ProviderSignal
 from core.ports import Events, KeyProvider
 from core.service.kek_claims import KekClaims
-from core.service.key_mover import NOT_YET_OWN, STATE_CHANGED, KeyMover, check_movable
+from core.service.key_changes import NOT_YET_OWN, binding_for, check_movable, lies_ahead, redirected
+from core.service.key_mover import STATE_CHANGED, KeyMover
 from core.service.key_validation import KeyValidation
 from core.service.probes import Probes
 from core.service.providers import Providers
@@ -30,9 +30,6 @@ from core.service.setup_kits import SetupKits
 from core.service.state_gate import StateGate
 from core.service.tenant_records import TenantRecords
 from core.service.tenants import Tenants
-
-PAST = 86400.0
-"""Seconds by which an activation date may lie in the past: today's, in any time zone."""
 
 
 class KeyConfiguration:
@@ -112,7 +109,7 @@ class KeyConfiguration:
         """
         target = target.check()
         record, revision = self._ready_to_change(tenant_id, target)
-        ahead = self._lies_ahead(record, target)
+        ahead = lies_ahead(record, target, self._now().wall)
         report = self._passing(record, target)
         facts["warned"] = [check.name for check in report.checks if check.result is Result.WARN]
         target = replace(target, custom_key_store=report.custom_key_store, unbound_policy=report.unbound_policy)
@@ -146,7 +143,7 @@ class KeyConfiguration:
             # Rows that an enablement cut short never rewrapped still count under the platform's key.
             binding = record.moving_binding if record.moving_from else Binding(since=record.configuration_revision + 1)
             check_movable(record, State.PLATFORM)
-            self._move(record, revision, platform, binding, "", facts, reversible=record.reversible)
+            self._move(revision, redirected(record, platform, binding, "", reversible=record.reversible), facts)
         elif record.moving_from is None:
             raise Conflict("the tenant is under the platform's key already")
         self._carry_out(tenant_id, facts)
@@ -205,29 +202,6 @@ class KeyConfiguration:
             )
         return report
 
-    def _lies_ahead(self, record: TenantRecord, target: KeyTarget) -> bool:
-        """Whether a target is for later; refuses that before anything is done, where it cannot be.
-
-        Raises:
-            InvalidRequest: Its date is more than a day ago, and it is not a repetition.
-            Conflict: The tenant has a KEK of its own, or is on its way to one.
-        """
-        now = self._now().wall
-        if not target.activation:
-            return False
-        activation = parse_instant(target.activation)
-        known = {record.kek} if record.pending is None else {record.kek, record.pending.locator}
-        if activation < now - PAST and target.locator not in known:
-            # More likely a slip of the year than a wish, and for most tenants there is no way back.
-            raise InvalidRequest("the activation date lies in the past", hint="leave it out to use the key at once")
-        if activation <= now:
-            return False
-        if record.state not in NOT_YET_OWN or record.moving_from is not None:
-            raise Conflict(
-                "only the first key of a tenant can be scheduled", hint="leave the activation date out to replace it"
-            )
-        return True
-
     def _schedule(self, record: TenantRecord, revision: int, target: KeyTarget, facts: dict[str, Any]) -> None:
         probe = self._probes.make(self._provider(record, target), target.kek, record.tenant_id)
         scheduled = replace(record, state=State.SCHEDULED, pending=target, probe_digest=probe.digest)
@@ -244,7 +218,7 @@ class KeyConfiguration:
         if target.reversible and not record.reversible and record.state not in NOT_YET_OWN:
             raise Conflict("whether there is a way back was fixed when the tenant's own key was enabled: there is none")
         reversible = target.reversible if record.state in NOT_YET_OWN else record.reversible
-        binding = _binding(record, target)
+        binding = binding_for(record, target)
         if (record.kek, record.binding, record.reversible) == (target.locator, binding, reversible):
             facts["resumed" if record.moving_from else "unchanged"] = True
             return record.moving_from is not None or bool(record.lost_keks)
@@ -252,7 +226,7 @@ class KeyConfiguration:
         if (record.kek, record.binding.role_arn) != (target.locator, target.role_arn):
             provider = self._provider(record, target)
             probe_digest = self._probes.make(provider, target.kek, record.tenant_id).digest
-        self._move(record, revision, target.kek, binding, probe_digest, facts, reversible=reversible)
+        self._move(revision, redirected(record, target.kek, binding, probe_digest, reversible=reversible), facts)
         return True
 
     def _provider(self, record: TenantRecord, target: KeyTarget) -> KeyProvider:
@@ -266,38 +240,13 @@ class KeyConfiguration:
             self._probes.unwrap(self._provider(record, target), record.tenant_id, record.probe_digest)
         except ProviderSignal as signal:
             raise self._providers.refusal(record.tenant_id, target.kek, signal) from None
-        binding = _binding(record, target)
-        self._move(record, revision, target.kek, binding, record.probe_digest, facts, reversible=target.reversible)
+        binding, digest = binding_for(record, target), record.probe_digest
+        self._move(revision, redirected(record, target.kek, binding, digest, reversible=target.reversible), facts)
         facts["activated"] = target.locator
 
-    def _move(
-        self,
-        record: TenantRecord,
-        revision: int,
-        kek: Kek,
-        binding: Binding,
-        probe_digest: str,
-        facts: dict[str, Any],
-        *,
-        reversible: bool = False,
-    ) -> None:
-        same = kek.locator == record.kek
-        facts.update(moving_from=record.moving_from if same else record.kek, moving_to=kek.locator)
-        self._records.write(
-            replace(
-                record,
-                kek=kek.locator,
-                binding=binding,
-                moving_from=record.moving_from if same else record.kek,
-                moving_binding=record.moving_binding if same else record.binding,
-                configuration_revision=record.configuration_revision + 1,
-                probe_digest=probe_digest,
-                reversible=reversible,
-                pending=None,
-                exclusive_from=record.exclusive_from if same else "",
-            ),
-            expected_revision=revision,
-        )
+    def _move(self, revision: int, record: TenantRecord, facts: dict[str, Any]) -> None:
+        self._records.write(record, expected_revision=revision)
+        facts.update(moving_from=record.moving_from, moving_to=record.kek)
 
     def _carry_out(self, tenant_id: str, facts: dict[str, Any]) -> None:
         try:
@@ -319,11 +268,3 @@ class KeyConfiguration:
         self._gate.expire(record.tenant_id)
         if record.state is not before:
             self._events.emit(STATE_CHANGED, record.tenant_id, {"from": before.value, "to": record.state.value})
-
-
-def _binding(record: TenantRecord, target: KeyTarget) -> Binding:
-    # A KEK that rows lie under already keeps them, whether it is in force, being left, or given up and returned; a new
-    # one counts from the revision about to be written.
-    known = record.every_binding().get(target.locator)
-    since = record.configuration_revision + 1 if known is None else known.since
-    return Binding(target.role_arn, since, target.nickname, target.custom_key_store, target.unbound_policy)

@@ -19,12 +19,13 @@ from uuid import uuid4
 from core.domain.bindings import UNBOUND, LostKek
 from core.domain.branch_keys import ACTIVE, CREATE_TIME_FORMAT, StoredRow
 from core.domain.kek import Kek
-from core.domain.states import RULES, State, check_transition
+from core.domain.states import State
 from core.domain.tenants import MAX_FORMER_BRANCH_KEYS, TenantRecord
 from core.domain.timing import Instant
 from core.errors import Conflict, Denial, Silence, VendorFault
 from core.ports import Events, KeyStore
 from core.service.branch_key_writer import BranchKeyWriter
+from core.service.key_changes import NOT_YET_OWN, check_movable
 from core.service.providers import Providers
 from core.service.row_checks import RowChecks
 from core.service.state_gate import StateGate, TenantView
@@ -35,8 +36,6 @@ PASSES = 8
 STATE_CHANGED = "keystead.key.state_changed"
 KEK_CHANGED = "keystead.key.kek_changed"
 BRANCH_KEY_BEGUN = "keystead.key.branch_key_begun"
-NOT_YET_OWN = frozenset({State.PLATFORM, State.SCHEDULED})
-"""States of a tenant that has no KEK of its own wholly in force yet."""
 
 
 @dataclass(slots=True)
@@ -278,19 +277,3 @@ class KeyMover:
             raise Conflict("the tenant's record changed meanwhile")
         self._records.write(after, expected_revision=found[1])
         self._gate.refresh(view, forced=True)
-
-
-def check_movable(record: TenantRecord, ends: State) -> None:
-    """Refuse a change of key that the tenant's state does not let end.
-
-    Args:
-        record: The tenant's record.
-        ends: The state that the change ends in.
-
-    Raises:
-        KeySuspended: The kill switch is on: nothing moves.
-        Conflict: The state table has no such transition.
-    """
-    if record.state is State.SUSPENDED:
-        raise RULES[record.state].refusal()
-    check_transition(record.state, ends)

@@ -1,0 +1,99 @@
+"""What a change of key makes of a tenant's record, and which changes its state allows: decisions, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from core.domain.bindings import Binding
+from core.domain.kek import Kek
+from core.domain.key_target import KeyTarget, parse_instant
+from core.domain.states import RULES, State, check_transition
+from core.domain.tenants import TenantRecord
+from core.errors import Conflict, InvalidRequest
+
+NOT_YET_OWN = frozenset({State.PLATFORM, State.SCHEDULED})
+"""States of a tenant that has no KEK of its own wholly in force yet."""
+PAST = 86400.0
+"""Seconds by which an activation date may lie in the past: today's, in any time zone."""
+
+
+def check_movable(record: TenantRecord, ends: State) -> None:
+    """Refuse a change of key that the tenant's state does not let end.
+
+    Args:
+        record: The tenant's record.
+        ends: The state that the change ends in.
+
+    Raises:
+        KeySuspended: The kill switch is on: nothing moves.
+        Conflict: The state table has no such transition.
+    """
+    if record.state is State.SUSPENDED:
+        raise RULES[record.state].refusal()
+    check_transition(record.state, ends)
+
+
+def lies_ahead(record: TenantRecord, target: KeyTarget, now: float) -> bool:
+    """Whether a target is for later.
+
+    Args:
+        record: The tenant's record.
+        target: What is asked for.
+        now: Seconds since the epoch.
+
+    Raises:
+        InvalidRequest: Its date is more than a day ago, and it is not a repetition.
+        Conflict: It is for later, and the tenant has a KEK of its own, or is on its way to one.
+    """
+    if not target.activation:
+        return False
+    activation = parse_instant(target.activation)
+    known = {record.kek} if record.pending is None else {record.kek, record.pending.locator}
+    if activation < now - PAST and target.locator not in known:
+        # More likely a slip of the year than a wish, and for most tenants there is no way back.
+        raise InvalidRequest("the activation date lies in the past", hint="leave it out to use the key at once")
+    if activation <= now:
+        return False
+    if record.state not in NOT_YET_OWN or record.moving_from is not None:
+        raise Conflict(
+            "only the first key of a tenant can be scheduled", hint="leave the activation date out to replace it"
+        )
+    return True
+
+
+def binding_for(record: TenantRecord, target: KeyTarget) -> Binding:
+    """How a tenant's rows are to hang on a KEK.
+
+    A KEK that rows lie under already keeps them, whether it is in force, being left, or given up and returned; a new
+    one counts from the configuration revision that is about to be written.
+    """
+    known = record.every_binding().get(target.locator)
+    since = record.configuration_revision + 1 if known is None else known.since
+    return Binding(target.role_arn, since, target.nickname, target.custom_key_store, target.unbound_policy)
+
+
+def redirected(
+    record: TenantRecord, kek: Kek, binding: Binding, probe_digest: str, *, reversible: bool
+) -> TenantRecord:
+    """The record with another KEK, or the same one reached otherwise, under a new configuration revision.
+
+    Args:
+        record: As it is.
+        kek: The KEK to move to.
+        binding: How its rows hang on it.
+        probe_digest: Of the probe under it; "" for the platform's.
+        reversible: Whether there is a way back to the platform's.
+    """
+    same = kek.locator == record.kek
+    return replace(
+        record,
+        kek=kek.locator,
+        binding=binding,
+        moving_from=record.moving_from if same else record.kek,
+        moving_binding=record.moving_binding if same else record.binding,
+        configuration_revision=record.configuration_revision + 1,
+        probe_digest=probe_digest,
+        reversible=reversible,
+        pending=None,
+        exclusive_from=record.exclusive_from if same else "",
+    )
