@@ -99,7 +99,7 @@ class Activation:
 
     def _tell(self, tenant_id: str, outcome: str, facts: dict[str, Any]) -> None:
         # The chain is for good: what fails alike every minute is told once.
-        if self._told.get(tenant_id) == outcome:
+        if outcome != "ok" and self._told.get(tenant_id) == outcome:
             return
         self._told.put(tenant_id, outcome)
         try:

@@ -273,6 +273,16 @@ class TestRaces:
         outcomes = [entry.outcome for entry in world.audit_log.read("acme") if entry.action == "key.activate"]
         assert outcomes == ["key_revoked"]
 
+    def test_every_activation_that_succeeds_is_audited(self, world: World) -> None:
+        for _ in range(2):
+            configure(world, replace(OWN, activation=in_seconds(world, 5), reversible=True))
+            world.clock.advance(6)
+            world.encrypt()
+            assert record(world).state is State.ACTIVE
+            world.app.key_configuration.revert("acme", {})
+        outcomes = [entry.outcome for entry in world.audit_log.read("acme") if entry.action == "key.activate"]
+        assert outcomes == ["ok", "ok"]
+
 
 class TestSilentStore:
     def test_nothing_is_concluded_from_a_record_that_could_not_be_read_again(self, world: World) -> None:
