@@ -65,8 +65,8 @@ def kms(port: int, data: Path | None) -> None:
             f"port {port} of 127.0.0.1 cannot be listened on: {error.strerror}", hint="name another: --port, 0 for any"
         ) from None
     with server:
-        click.echo(_banner(server.url, data, LOCAL_PRINCIPAL))
         try:
+            click.echo(_banner(server.url, data, LOCAL_PRINCIPAL))
             threading.Event().wait()
         except (KeyboardInterrupt, Terminated):
             click.echo("stopped", err=True)

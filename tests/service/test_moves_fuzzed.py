@@ -22,7 +22,7 @@ from tests.service.world import OTHER_KEK, PLATFORM, THIRD_KEK, World
 
 FOURTH = "local:fourth"
 OWN = (OTHER_KEK.locator, THIRD_KEK.locator, FOURTH)
-STORIES, BLOCKS = 400, 8
+STORIES, BLOCKS = 240, 8
 NEVER = (ServiceFault, MessageInvalid, ProviderSignal)
 """What no operation of a story may end with: nothing in it is broken."""
 
