@@ -275,8 +275,8 @@ class Denial(ProviderSignal):
 
     Args:
         detail: As in the base class.
-        cause: ``disabled``, ``deleted``, ``pending_deletion``, ``not_found``, ``identity``, ``policy``,
-            ``network`` or ``unknown``.
+        cause: ``disabled``, ``deleted``, ``pending_deletion``, ``not_found``, ``identity``, ``policy``, ``network``,
+            ``unknown``; or one of ``WRITE_CAUSES``, which say that the key does not wrap, but may unwrap.
         kms_code: The KMS's own error code, or "".
         request_id: The KMS's request id, or "".
     """
@@ -288,6 +288,10 @@ class Denial(ProviderSignal):
         self.cause = cause
         self.kms_code = kms_code
         self.request_id = request_id
+
+
+WRITE_CAUSES = frozenset({"not_yet_valid", "expired", "wrap_not_permitted"})
+"""Causes of a denial that stop new wraps only."""
 
 
 class Silence(ProviderSignal):

@@ -37,7 +37,7 @@ class KeyProvider(Protocol):
         """Wrap a key.
 
         Args:
-            kek: The KEK to use.
+            kek: The KEK to use; where there are versions, the version.
             key: 32 bytes.
             context: Bound to the result; the same pairs are needed to unwrap.
 
@@ -62,6 +62,9 @@ class KeyProvider(Protocol):
 
     def describe(self, kek: Kek) -> KekDescription:
         """Tell what can be known of a KEK without using it.
+
+        Args:
+            kek: The KEK; where there are versions, one of them, or the key itself to learn of its newest.
 
         Raises:
             Denial: There is no such KEK, or we may not ask.
@@ -103,12 +106,13 @@ class KeyConnector(Protocol):
         """
         ...
 
-    def setup_kit(self, tenant_id: str, external_id: str) -> Mapping[str, Any]:
+    def setup_kit(self, tenant_id: str, external_id: str, entra_tenant: str = "") -> Mapping[str, Any]:
         """What a tenant does in its own cloud to let this service use a key: policies and commands, filled in.
 
         Args:
             tenant_id: The tenant that the policies are bound to.
             external_id: As in `KeyAccess`.
+            entra_tenant: Azure: the tenant's Entra tenant, if it is known already.
 
         Returns:
             ``identity`` (whom the policies name), ``documents`` (name -> JSON document) and ``steps`` (each ``title``,

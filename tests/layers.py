@@ -46,7 +46,7 @@ LIBRARIES: Mapping[str, frozenset[str]] = {
     "core.domain.key_config": frozenset({"cryptography", "pydantic"}),
     "core.providers": frozenset({"cryptography"}),
     "core.providers.aws_kms": frozenset({"boto3", "botocore"}),
-    "core.providers.azure_key_vault": frozenset({"azure", "cryptography"}),
+    "core.providers.azure_key_vault": frozenset({"azure", "cryptography", "requests", "urllib3"}),
     "core.stores": frozenset(),
     "core.stores.dynamodb": frozenset({"boto3", "botocore"}),
     "core.stores.azure_tables": frozenset({"azure"}),
@@ -59,10 +59,10 @@ LIBRARIES: Mapping[str, frozenset[str]] = {
     "functions.cli": frozenset({"click", "httpx"}),
     "functions.aws": frozenset({"aws_lambda_powertools", "boto3", "botocore"}),
     "functions.azure": frozenset({"azure"}),
-    "functions.emulators": frozenset({"botocore", "cryptography"}),
+    "functions.emulators": frozenset({"botocore", "cryptography", "jwt"}),
 }
 # Cloud SDKs are heavy: only inside functions ("imported on first use"), or under TYPE_CHECKING.
-SDKS = frozenset({"azure", "boto3", "botocore"})
+SDKS = frozenset({"azure", "boto3", "botocore", "requests", "urllib3"})
 
 MAY_READ_ENVIRONMENT = frozenset({"functions.settings"})
 MAY_READ_CLOCK = frozenset({"core.bootstrap", "core.providers.system_clock"})

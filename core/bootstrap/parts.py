@@ -11,6 +11,7 @@ from core.domain.kek import Kek, ProviderName
 from core.domain.message import DEFAULT_FRAME_LENGTH
 from core.domain.offerings import DEFAULT_OFFERINGS, Offerings
 from core.domain.tenants import KeyPolicy
+from core.domain.vaults import CloudName
 from core.ports import AuditLog, Clock, Events, KeyConnector, KeyProvider, KeyStore, Signer, TenantStore
 from core.service.audit import AuditTrail
 from core.service.branch_keys import BranchKeys
@@ -47,6 +48,37 @@ class AwsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class AzureConfig:
+    """How tenants' keys in Azure Key Vault are reached: as one application of many tenants.
+
+    Exactly one of ``managed_identity``, ``certificate_file`` and ``client_secret`` proves that we are it.
+
+    Attributes:
+        client_id: Of the application, a GUID.
+        home_tenant: Id of the platform's own Entra tenant, a lower-case GUID: vaults there are refused.
+        cloud: Which of Microsoft's clouds; an application belongs to one.
+        managed_identity: Client id of the managed identity that stands in for the application.
+        certificate_file: PEM file with the application's certificate and its private key.
+        client_secret: The application's secret.
+        redirect_url: Where Entra sends a tenant's administrator after the consent; "" leaves that to the application.
+        egress: Addresses this service calls from, for tenants' firewalls.
+        dial: An emulator on this machine, ``127.0.0.1:<port>``, that answers in place of every vault and of Entra.
+        ca_file: PEM file with the emulator's own certificate authority.
+    """
+
+    client_id: str
+    home_tenant: str
+    cloud: CloudName = "public"
+    managed_identity: str = ""
+    certificate_file: str = ""
+    client_secret: str = field(default="", repr=False)
+    redirect_url: str = ""
+    egress: tuple[str, ...] = ()
+    dial: str = ""
+    ca_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """How a deployment is put together. Seconds unless named.
 
@@ -62,6 +94,7 @@ class Config:
         max_tenants: Most tenants whose state is kept in memory.
         max_branch_keys: Most unwrapped branch keys kept in memory.
         aws: Tenants' keys in AWS KMS; None for none.
+        azure: Tenants' keys in Azure Key Vault; None for none.
         offerings: Which offering may use which cloud.
         backup_retention_days: Days after which a backup of the key store is gone.
     """
@@ -77,6 +110,7 @@ class Config:
     max_tenants: int = 10_000
     max_branch_keys: int = 10_000
     aws: AwsConfig | None = None
+    azure: AzureConfig | None = None
     offerings: Offerings = field(default_factory=lambda: DEFAULT_OFFERINGS)
     backup_retention_days: int = 35
 

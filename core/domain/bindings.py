@@ -19,6 +19,7 @@ class Binding:
         custom_key_store: Whether it lies in a custom or external key store: withdrawals look like silence there, so
             there is no outage grace.
         unbound_policy: Whether its policy was not bound to the tenant when it was put to use, by the operator's word.
+        entra_tenant: Azure: id of the Entra tenant that its vault belongs to.
     """
 
     role_arn: str = ""
@@ -26,6 +27,7 @@ class Binding:
     nickname: str = ""
     custom_key_store: bool = False
     unbound_policy: bool = False
+    entra_tenant: str = ""
 
     def to_body(self) -> dict[str, Any]:
         """JSON form."""
@@ -35,6 +37,7 @@ class Binding:
             "nickname": self.nickname,
             "custom_key_store": self.custom_key_store,
             "unbound_policy": self.unbound_policy,
+            "entra_tenant": self.entra_tenant,
         }
 
     @classmethod
@@ -46,8 +49,7 @@ class Binding:
         """
         found = cls(**body)
         if not (
-            type(found.role_arn) is str
-            and type(found.nickname) is str
+            all(type(text) is str for text in (found.role_arn, found.nickname, found.entra_tenant))
             and type(found.since) is int
             and found.since >= 1
             and all(type(flag) is bool for flag in (found.custom_key_store, found.unbound_policy))

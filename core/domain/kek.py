@@ -16,7 +16,8 @@ class Kek:
     """Names one key-encryption key, as stored in a branch key row's ``kms-arn``.
 
     Attributes:
-        locator: A KMS key ARN, a versioned Key Vault key identifier, or ``local:<name>``.
+        locator: A KMS key ARN, a Key Vault key identifier (in a stored row always with its version), or
+            ``local:<name>``.
     """
 
     locator: str
@@ -36,6 +37,18 @@ class Kek:
             return "azure_key_vault"
         raise InvalidRequest("a key must be named by an ARN, a Key Vault key identifier or local:<name>")
 
+    @property
+    def versioned(self) -> bool:
+        """Whether its provider's keys have versions that are named one by one."""
+        return self.locator.startswith("https://")
+
+    @property
+    def key(self) -> Kek:
+        """The key itself, whichever of its versions this is."""
+        if not self.versioned:
+            return self
+        return Kek("/".join(self.locator.split("/")[:5]))
+
     def __str__(self) -> str:
         return self.locator
 
@@ -47,9 +60,11 @@ class KeyAccess:
     Attributes:
         tenant_id: The tenant.
         revision: The tenant's configuration revision.
-        kek: The KEK, and no other.
+        kek: The KEK, in any of its versions, and no other.
         role_arn: AWS: the role to assume; "" where the key's own policy names this service.
-        external_id: AWS: what AssumeRole presents; made by this service, one per tenant, never reused.
+        entra_tenant: Azure: id of the Entra tenant that the vault belongs to, a lower-case GUID.
+        external_id: What proves that a key is this tenant's to offer; made by this service, one per tenant, never
+            reused. AWS: AssumeRole presents it. Azure: the key carries it in a tag.
         lease: Seconds for which a session may be used again.
     """
 
@@ -59,6 +74,7 @@ class KeyAccess:
     role_arn: str = ""
     external_id: str = ""
     lease: float = 0
+    entra_tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +111,8 @@ class KekDescription:
     """What a provider can tell of a KEK without using it.
 
     Attributes:
-        kek: The KEK.
-        enabled: Whether it may be used now.
+        kek: The KEK; its newest version, where one was asked for that has versions and names none.
+        enabled: Whether it may be used now, to wrap as to unwrap.
         detail: The provider's own word for the state.
     """
 

@@ -11,6 +11,7 @@ from typing import Any
 from core.domain.arns import KeyArn, RoleArn
 from core.domain.branch_keys import CREATE_TIME_FORMAT
 from core.domain.kek import Kek
+from core.domain.vaults import VaultKey, entra_tenant
 from core.errors import InvalidRequest
 
 MAX_NICKNAME = 100
@@ -32,6 +33,7 @@ class KeyTarget:
         reversible: Whether going back to the platform's key stays possible. Fixed at enablement.
         custom_key_store: Not asked for but seen at its examination; see `core.domain.bindings.Binding`.
         unbound_policy: Likewise.
+        entra_tenant: Azure: id of the Entra tenant that the vault belongs to, a lower-case GUID.
     """
 
     locator: str
@@ -41,6 +43,7 @@ class KeyTarget:
     reversible: bool = False
     custom_key_store: bool = False
     unbound_policy: bool = False
+    entra_tenant: str = ""
 
     @property
     def kek(self) -> Kek:
@@ -57,13 +60,24 @@ class KeyTarget:
             raise InvalidRequest(f"a key's nickname has at most {MAX_NICKNAME} printable characters")
         if self.activation:
             parse_instant(self.activation)
-        if self.kek.provider == "aws_kms":
+        provider = self.kek.provider
+        if self.role_arn and provider != "aws_kms":
+            raise InvalidRequest("a role is assumed for keys in AWS KMS only")
+        if self.entra_tenant and provider != "azure_key_vault":
+            raise InvalidRequest("an Entra tenant is named for keys in Azure Key Vault only")
+        if provider == "aws_kms":
             key = KeyArn.parse(self.locator)
             if self.role_arn and RoleArn.parse(self.role_arn).partition != key.partition:
                 raise InvalidRequest("the role and the key lie in different partitions of AWS")
-        elif self.role_arn:
-            raise InvalidRequest("a role is assumed for keys in AWS KMS only")
+        elif provider == "azure_key_vault":
+            self._check_azure()
         return self
+
+    def _check_azure(self) -> None:
+        if entra_tenant(self.entra_tenant) != self.entra_tenant:
+            raise InvalidRequest("the id of an Entra tenant is kept in lower case")
+        if str(VaultKey.parse(self.locator).key) != self.locator:
+            raise InvalidRequest("a key in Azure Key Vault is configured without its version, in lower case")
 
     def to_body(self) -> dict[str, Any]:
         """JSON form."""
@@ -75,6 +89,7 @@ class KeyTarget:
             "reversible": self.reversible,
             "custom_key_store": self.custom_key_store,
             "unbound_policy": self.unbound_policy,
+            "entra_tenant": self.entra_tenant,
         }
 
     @classmethod
@@ -85,7 +100,7 @@ class KeyTarget:
             TypeError, InvalidRequest: It is none.
         """
         target = cls(**body)
-        texts = (target.locator, target.role_arn, target.nickname, target.activation)
+        texts = (target.locator, target.role_arn, target.nickname, target.activation, target.entra_tenant)
         flags = (target.reversible, target.custom_key_store, target.unbound_policy)
         if not all(type(text) is str for text in texts) or not all(type(flag) is bool for flag in flags):
             raise TypeError("a field has another type")

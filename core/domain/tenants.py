@@ -74,7 +74,7 @@ class TenantRecord:
         cause: Why it is in that state; empty for ``platform`` and ``active``.
         since: UTC time of the last change of state, ISO 8601.
         created: UTC time of creation, ISO 8601.
-        kek: Locator of the KEK in force.
+        kek: Locator of the KEK in force; where keys have versions, of the key itself.
         moving_from: Locator of the former KEK while rows are being rewrapped, or None.
         configuration_revision: Counts configurations of the key from 1; fences row writes.
         branch_key_id: The primary branch key's id.
@@ -136,7 +136,7 @@ class TenantRecord:
 
     def grace(self, locator: str) -> float:
         """Seconds a cached key serves on if the KEK that its row lies under is silent at its renewal."""
-        binding = self.every_binding().get(locator)
+        binding = self.every_binding().get(Kek(locator).key.locator)
         return 0 if binding is None or binding.custom_key_store else self.policy.outage_grace
 
     def every_binding(self) -> dict[str, Binding]:
@@ -158,15 +158,21 @@ class TenantRecord:
         Raises:
             StoreCorrupt: It is not one of the tenant's.
         """
-        known = self.every_binding()
-        if kek.locator not in known:
+        binding = self.every_binding().get(kek.key.locator)
+        if binding is None:
             raise StoreCorrupt("a key was asked for that is not one of the tenant's")
-        return self.access_as(kek, known[kek.locator].role_arn)
+        return self.access_as(kek, binding)
 
-    def access_as(self, kek: Kek, role_arn: str) -> KeyAccess:
+    def access_as(self, kek: Kek, through: Binding | KeyTarget) -> KeyAccess:
         """How a KEK that need not be the tenant's yet would be reached."""
         return KeyAccess(
-            self.tenant_id, self.configuration_revision, kek, role_arn, self.external_id, self.policy.lease
+            tenant_id=self.tenant_id,
+            revision=self.configuration_revision,
+            kek=kek.key,
+            role_arn=through.role_arn,
+            entra_tenant=through.entra_tenant,
+            external_id=self.external_id,
+            lease=self.policy.lease,
         )
 
     def with_floor(self, sequence: int) -> TenantRecord:

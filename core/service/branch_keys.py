@@ -176,7 +176,7 @@ class BranchKeys:
         # Gives the key, the generation it may serve under, whether our clock agrees with the KMS's, and how many
         # seconds before the request the access was last proved: a session used again has outlived a removed trust.
         row, record = stored.row, view.record
-        if row.kek.locator not in record.every_binding():
+        if row.kek.key.locator not in record.every_binding():
             raise StoreUnavailable("the tenant's key changed while its branch key was read", retry_after=1)
         sent = self._timekeeper.now()
         try:

@@ -73,7 +73,7 @@ class KekClaims:
 
 
 def _identity(kek: Kek) -> str:
-    return KeyArn.parse(kek.locator).identity if kek.provider == "aws_kms" else kek.locator
+    return KeyArn.parse(kek.locator).identity if kek.provider == "aws_kms" else kek.key.locator
 
 
 def _name(kek: Kek) -> str:

@@ -69,7 +69,14 @@ def binding_for(record: TenantRecord, target: KeyTarget) -> Binding:
     """
     known = record.every_binding().get(target.locator)
     since = record.configuration_revision + 1 if known is None else known.since
-    return Binding(target.role_arn, since, target.nickname, target.custom_key_store, target.unbound_policy)
+    return Binding(
+        role_arn=target.role_arn,
+        since=since,
+        nickname=target.nickname,
+        custom_key_store=target.custom_key_store,
+        unbound_policy=target.unbound_policy,
+        entra_tenant=target.entra_tenant,
+    )
 
 
 def redirected(

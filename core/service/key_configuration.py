@@ -223,14 +223,15 @@ class KeyConfiguration:
             facts["resumed" if record.moving_from else "unchanged"] = True
             return record.moving_from is not None or bool(record.lost_keks)
         probe_digest = record.probe_digest
-        if (record.kek, record.binding.role_arn) != (target.locator, target.role_arn):
+        through = (record.kek, record.binding.role_arn, record.binding.entra_tenant)
+        if through != (target.locator, target.role_arn, target.entra_tenant):
             provider = self._provider(record, target)
             probe_digest = self._probes.make(provider, target.kek, record.tenant_id).digest
         self._move(revision, redirected(record, target.kek, binding, probe_digest, reversible=reversible), facts)
         return True
 
     def _provider(self, record: TenantRecord, target: KeyTarget) -> KeyProvider:
-        return self._providers.connect(record.access_as(target.kek, target.role_arn))
+        return self._providers.connect(record.access_as(target.kek, target))
 
     def _activate(self, record: TenantRecord, revision: int, target: KeyTarget, facts: dict[str, Any]) -> None:
         # Not examined again on a caller's time; the KEK of set-up must serve, and the contract still cover it.

@@ -50,7 +50,7 @@ class KeyValidation:
         entitlement = self._entitlement(record, target)
         if entitlement.result is Result.FAIL:
             return Report((entitlement,))
-        access = record.access_as(target.kek, target.role_arn)
+        access = record.access_as(target.kek, target)
         report = connector.examine(access, self._probes.context(record.tenant_id, target.kek))
         checks = tuple(self._overridden(record, check) for check in report.checks)
         report = replace(report, checks=(entitlement, *checks), unbound_policy=checks != report.checks)

@@ -8,12 +8,15 @@ from contextlib import contextmanager
 from core.domain.kek import Kek, KekDescription, KeyAccess, ProviderName, UnwrappedKey, WrappedKey
 from core.domain.tenants import SYSTEM, TenantRecord
 from core.errors import (
+    WRITE_CAUSES,
     Denial,
     InternalError,
     InvalidRequest,
+    KeyNetworkBlocked,
     KeyRevoked,
     KeysteadError,
     KeyUnreachable,
+    KeyWriteBlocked,
     OwnFault,
     ProviderSignal,
     Silence,
@@ -139,6 +142,13 @@ class Providers:
             return KeyUnreachable("the key management system does not answer", retry_after=5)
         if kek == self.platform_kek:
             return VendorFault("the platform's own key refuses to serve", retry_after=30)
+        if signal.cause in WRITE_CAUSES:
+            return KeyWriteBlocked("the tenant's key may not wrap now", hint=f"cause: {signal.cause}")
+        if signal.cause == "network":
+            return KeyNetworkBlocked(
+                "a network rule in front of the tenant's key refuses this service",
+                hint="probably not a withdrawal: the tenant admits the service's addresses in the firewall",
+            )
         return KeyRevoked("the tenant's KMS refused the use of its key", hint=f"cause: {signal.cause}")
 
     def heard(self, tenant_id: str, kek: Kek, signal: ProviderSignal) -> None:

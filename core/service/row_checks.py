@@ -91,7 +91,7 @@ class RowChecks:
             raise self.corrupt(view.tenant_id, stored, problem)
 
     def _misplaced(self, view: TenantView, stored: StoredRow) -> str:
-        binding = view.record.bindings(stored.row.branch_key_id).get(stored.row.kek.locator)
+        binding = view.record.bindings(stored.row.branch_key_id).get(stored.row.kek.key.locator)
         if binding is None:
             return "it names a key that is not in the tenant's current set"
         if stored.mac is not None and stored.mac.revision < binding.since:

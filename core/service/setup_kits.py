@@ -29,7 +29,7 @@ class SetupKits:
         self._records = records
         self._providers = providers
 
-    def kit(self, tenant_id: str, provider: str) -> SetupKit:
+    def kit(self, tenant_id: str, provider: str, entra_tenant: str = "") -> SetupKit:
         """What a tenant does in its own cloud to let this service use a key.
 
         Raises:
@@ -40,7 +40,7 @@ class SetupKits:
         connector = self._providers.connector(provider)
         record = self.with_external_id(tenant_id)
         try:
-            kit = connector.setup_kit(tenant_id, record.external_id)
+            kit = connector.setup_kit(tenant_id, record.external_id, entra_tenant)
         except ProviderSignal as signal:
             raise self._providers.refusal(tenant_id, self._providers.platform_kek, signal) from None
         return SetupKit(

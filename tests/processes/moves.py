@@ -43,7 +43,7 @@ class LocalConnector:
     def examine(self, access: KeyAccess, context: Mapping[str, str]) -> Report:
         return Report((Check("round_trip", Result.PASS, "not tried here"),))
 
-    def setup_kit(self, tenant_id: str, external_id: str) -> Mapping[str, Any]:
+    def setup_kit(self, tenant_id: str, external_id: str, entra_tenant: str = "") -> Mapping[str, Any]:
         return {"identity": "", "documents": {}, "steps": []}
 
 

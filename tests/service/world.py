@@ -103,7 +103,7 @@ class ScriptedConnector:
         self.accesses.append(access)
         return self.report
 
-    def setup_kit(self, tenant_id: str, external_id: str) -> Mapping[str, Any]:
+    def setup_kit(self, tenant_id: str, external_id: str, entra_tenant: str = "") -> Mapping[str, Any]:
         return {"identity": "scripted", "documents": {}, "steps": []}
 
 

@@ -100,8 +100,8 @@ class AwsKms:
             for session in sessions.values():
                 session.close()
 
-    def setup_kit(self, tenant_id: str, external_id: str) -> Mapping[str, Any]:
-        """See `core.ports.KeyConnector.setup_kit`.
+    def setup_kit(self, tenant_id: str, external_id: str, entra_tenant: str = "") -> Mapping[str, Any]:  # noqa: ARG002
+        """See `core.ports.KeyConnector.setup_kit`; an Entra tenant means nothing here.
 
         Raises:
             Silence: As there. `OwnFault`: also if we are neither a role nor a user, whom a policy should not name.
