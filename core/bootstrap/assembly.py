@@ -24,6 +24,7 @@ from core.service.kms_budget import KmsBudget
 from core.service.probes import Probes
 from core.service.providers import Providers
 from core.service.refusals import Refusals
+from core.service.rewrapper import Rewrapper
 from core.service.rotation import RotationService
 from core.service.row_checks import RowChecks
 from core.service.row_macs import RowMacs
@@ -81,12 +82,14 @@ def assemble(config: Config, leaves: Leaves) -> Application:
         limit=config.max_branch_keys,
     )
     encryption = EncryptionService(gate, branch_keys, timekeeper, limits=config.cache, frame_length=config.frame_length)
+    probes = Probes(leaves.tenant_store, providers, config.table_name)
     mover = KeyMover(
         records=records,
         store=leaves.key_store,
         rows=rows,
-        writer=writer,
+        rewrapper=Rewrapper(rows, writer),
         providers=providers,
+        probes=probes,
         gate=gate,
         events=leaves.events,
         now=timekeeper.now,
@@ -96,7 +99,6 @@ def assemble(config: Config, leaves: Leaves) -> Application:
     audit = AuditTrail(leaves.audit_log, leaves.tenant_store, leaves.signer, timekeeper.now)
     refusals = Refusals(audit, timekeeper.now)
     claims = KekClaims(leaves.tenant_store, macs)
-    probes = Probes(leaves.tenant_store, providers, config.table_name)
     setup_kits = SetupKits(tenants, records, providers)
     key_configuration = KeyConfiguration(
         tenants=tenants,

@@ -114,8 +114,10 @@ class KekDescription:
         kek: The KEK; its newest version, where one was asked for that has versions and names none.
         enabled: Whether it may be used now, to wrap as to unwrap.
         detail: The provider's own word for the state.
+        made: When this version was made, in seconds since the epoch; None where there are no versions.
     """
 
     kek: Kek
     enabled: bool
     detail: str
+    made: float | None = None

@@ -46,18 +46,19 @@ class BranchKeyWriter:
             KeyRevoked, KeyUnreachable, VendorFault: The KEK does not serve.
             StoreUnavailable: A store did not answer; calling again is safe.
         """
-        version, active = self._new_version(record, 1)
+        version, active = self._new_version(record, 1, self._providers.newest(record).kek)
         try:
             self._store.create(version, active, record.configuration_revision)
         except Conflict:
             return  # another process was first; one of the two keys is as good as the other
 
-    def rotate(self, record: TenantRecord, current: StoredRow) -> StoredRow:
+    def rotate(self, record: TenantRecord, current: StoredRow, kek: Kek | None = None) -> StoredRow:
         """Write a new ACTIVE version in the place of the current one.
 
         Args:
             record: The tenant's record, just read.
             current: The ACTIVE row, just read and verified.
+            kek: The KEK in force, or its version, to wrap under; None for its newest.
 
         Returns:
             The new ACTIVE row.
@@ -69,16 +70,18 @@ class BranchKeyWriter:
         """
         if current.mac is None:
             raise InternalError("an unverified row cannot be rotated")
-        version, active = self._new_version(record, current.mac.sequence + 1)
+        kek = self._providers.newest(record).kek if kek is None else kek
+        version, active = self._new_version(record, current.mac.sequence + 1, kek)
         self._store.rotate(version, active, expected_active_enc=current.row.enc, fence=record.configuration_revision)
         return active
 
-    def rewrap(self, record: TenantRecord, stored: StoredRow) -> None:
+    def rewrap(self, record: TenantRecord, stored: StoredRow, kek: Kek) -> None:
         """Put a version under the tenant's KEK in force, in place of the wrapping it has.
 
         Args:
             record: The tenant's record, just read.
-            stored: The version's row, just read and verified, under another KEK of the tenant.
+            stored: The version's row, just read and verified, under another KEK of the tenant, or another version.
+            kek: The KEK in force, or its version, to wrap under.
 
         Raises:
             Conflict: The row was rewrapped meanwhile, or the configuration changed.
@@ -95,14 +98,14 @@ class BranchKeyWriter:
             key = provider.unwrap(WrappedKey(row.kek, row.enc), row.kms_context(self._table_name)).key
         except WrapMismatch:
             raise StoreCorrupt("a stored branch key row does not unwrap") from None
-        rewrapped = self._wrap(record, replace(row, kek=Kek(record.kek), enc=b""), key)
+        rewrapped = self._wrap(record, replace(row, kek=kek, enc=b""), key)
         self._store.replace_wrapping(
             self._macs.stored(rewrapped, record.configuration_revision, mac.sequence),
             expected_enc=row.enc,
             fence=record.configuration_revision,
         )
 
-    def _new_version(self, record: TenantRecord, sequence: int) -> tuple[StoredRow, StoredRow]:
+    def _new_version(self, record: TenantRecord, sequence: int, kek: Kek) -> tuple[StoredRow, StoredRow]:
         version = VERSION_PREFIX + str(uuid4())
         create_time = datetime.fromtimestamp(self._now().wall, UTC).strftime(CREATE_TIME_FORMAT)
         key = os.urandom(KEY_BYTES)
@@ -112,7 +115,7 @@ class BranchKeyWriter:
                 branch_key_id=record.branch_key_id,
                 type=row_type,
                 version=names,
-                kek=Kek(record.kek),
+                kek=kek,
                 create_time=create_time,
                 tenant_id=record.tenant_id,
                 enc=b"",

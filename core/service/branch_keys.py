@@ -185,8 +185,11 @@ class BranchKeys:
             )
         except Denial as denial:
             # Every key of the tenant in this process goes at once, whichever row was refused. A former KEK that was
-            # given up refuses as a matter of course: only if it had served here is that news.
-            if row.kek.locator in record.keks or self._has_served(view.tenant_id, row.kek):
+            # given up refuses as a matter of course, and so does an old version of a KEK that its owner disabled after
+            # a rotation: only if it had served here is that news.
+            old_version = row.kek.versioned and row.type != ACTIVE and denial.cause == "disabled"
+            in_force = row.kek.key.locator in record.keks and not old_version
+            if in_force or self._has_served(view.tenant_id, row.kek):
                 self._gate.purge(view.tenant_id)
                 view.purge()
             raise self._providers.refusal(view.tenant_id, row.kek, denial) from None

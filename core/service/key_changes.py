@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from core.domain.bindings import Binding
+from core.domain.bindings import UNBOUND, Binding, LostKek
 from core.domain.kek import Kek
 from core.domain.key_target import KeyTarget, parse_instant
 from core.domain.states import RULES, State, check_transition
@@ -76,6 +76,35 @@ def binding_for(record: TenantRecord, target: KeyTarget) -> Binding:
         custom_key_store=target.custom_key_store,
         unbound_policy=target.unbound_policy,
         entra_tenant=target.entra_tenant,
+    )
+
+
+def finished(
+    record: TenantRecord, *, state: State, lost: tuple[LostKek, ...], probe_digest: str, exclusive_from: str, since: str
+) -> TenantRecord:
+    """The record after all that was to be done is done.
+
+    Args:
+        record: As it is, its sequence floor raised.
+        state: That it ends in.
+        lost: KEKs that rows still wait under.
+        probe_digest: Of the probe under the KEK in force.
+        exclusive_from: When the last backup with a row under a former KEK has expired; "" for none.
+        since: UTC: now.
+    """
+    changes = state is not record.state
+    # Rows that still lie under a lost KEK will lie in backups for as long again once they are fetched.
+    moved = record.moving_from is not None or lost != record.lost_keks
+    return replace(
+        record,
+        state=state,
+        cause="" if changes else record.cause,
+        since=since if changes else record.since,
+        moving_from=None,
+        moving_binding=UNBOUND,
+        lost_keks=lost,
+        probe_digest=probe_digest,
+        exclusive_from=exclusive_from if moved else record.exclusive_from,
     )
 
 

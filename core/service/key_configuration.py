@@ -14,11 +14,12 @@ from typing import Any
 from core.domain.bindings import Binding
 from core.domain.branch_keys import CREATE_TIME_FORMAT
 from core.domain.checks import Report, Result
+from core.domain.kek import Kek
 from core.domain.key_target import KeyTarget, parse_instant
 from core.domain.states import RULES, State
 from core.domain.tenants import TenantRecord
 from core.domain.timing import Instant
-from core.errors import Conflict, InvalidRequest, KeyCheckFailed, KeyWithheld, ProviderSignal
+from core.errors import Conflict, InvalidRequest, KeyCheckFailed, KeyWithheld, KeyWriteBlocked, ProviderSignal
 from core.ports import Events, KeyProvider
 from core.service.kek_claims import KekClaims
 from core.service.key_changes import NOT_YET_OWN, binding_for, check_movable, lies_ahead, redirected
@@ -160,7 +161,9 @@ class KeyConfiguration:
             )
 
     def check(self, tenant_id: str, facts: dict[str, Any]) -> None:
-        """Do what is due for a tenant's key: activate it, finish what is half done, fetch what a returned KEK gives.
+        """Do what is due for a tenant's key.
+
+        Activate it; finish what is half done; fetch what a returned KEK gives back; take up a KEK's new version.
 
         Raises:
             As `configure`, KeyCheckFailed apart.
@@ -168,7 +171,7 @@ class KeyConfiguration:
         record, revision = self._read(tenant_id)
         if record.pending is not None and self.due(record):
             self._activate(record, revision, record.pending, facts)
-        elif record.moving_from is None and not record.lost_keks:
+        elif record.moving_from is None and not record.lost_keks and not Kek(record.kek).versioned:
             self._mover.settle(record)
             return
         self._carry_out(tenant_id, facts)
@@ -203,7 +206,7 @@ class KeyConfiguration:
         return report
 
     def _schedule(self, record: TenantRecord, revision: int, target: KeyTarget, facts: dict[str, Any]) -> None:
-        probe = self._probes.make(self._provider(record, target), target.kek, record.tenant_id)
+        probe = self._probes.make(self._provider(record, target), record, target.kek)
         scheduled = replace(record, state=State.SCHEDULED, pending=target, probe_digest=probe.digest)
         self._write(scheduled, revision, record.state)
         facts["scheduled"] = target.activation
@@ -226,7 +229,7 @@ class KeyConfiguration:
         through = (record.kek, record.binding.role_arn, record.binding.entra_tenant)
         if through != (target.locator, target.role_arn, target.entra_tenant):
             provider = self._provider(record, target)
-            probe_digest = self._probes.make(provider, target.kek, record.tenant_id).digest
+            probe_digest = self._probes.make(provider, record, target.kek).digest
         self._move(revision, redirected(record, target.kek, binding, probe_digest, reversible=reversible), facts)
         return True
 
@@ -252,8 +255,9 @@ class KeyConfiguration:
     def _carry_out(self, tenant_id: str, facts: dict[str, Any]) -> None:
         try:
             facts.update(asdict(self._mover.run(tenant_id)))
-        except KeyWithheld:
-            self._gate.purge(tenant_id)  # the KMS said no: whatever it was asked, what is cached serves no more
+        except KeyWithheld as error:
+            if not isinstance(error, KeyWriteBlocked):
+                self._gate.purge(tenant_id)  # the KMS said no: whatever it was asked, what is cached serves no more
             raise
 
     def _read(self, tenant_id: str) -> tuple[TenantRecord, int]:

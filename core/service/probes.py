@@ -18,6 +18,7 @@ from typing import Any
 
 from core.domain.branch_keys import BranchKeyRow
 from core.domain.kek import KEY_BYTES, Kek, WrappedKey
+from core.domain.tenants import TenantRecord
 from core.errors import Conflict, InternalError, ProviderSignal, StoreCorrupt, WrapMismatch
 from core.ports import KeyProvider, TenantStore
 from core.service.providers import Providers
@@ -83,14 +84,22 @@ class Probes:
         row = BranchKeyRow(_PROBE, _PROBE, _PROBE, kek, "", tenant_id, b"")
         return row.kms_context(self._table_name)
 
-    def make(self, provider: KeyProvider, kek: Kek, tenant_id: str) -> Probe:
+    def make(self, provider: KeyProvider, record: TenantRecord, kek: Kek) -> Probe:
         """Wrap a probe, see that it unwraps, and store it.
+
+        Args:
+            provider: Reaches the KEK.
+            record: The tenant's record.
+            kek: The KEK; one that has versions without one, for its newest, or with the one to use.
 
         Raises:
             KeyRevoked, KeyUnreachable, VendorFault: The KEK does not serve.
             InternalError: It does not give back what it wrapped.
             StoreUnavailable: The store does not answer.
         """
+        tenant_id = record.tenant_id
+        if kek == kek.key:
+            kek = self._providers.newest(record, provider, kek).kek
         key, context = os.urandom(KEY_BYTES), self.context(tenant_id, kek)
         try:
             wrapped = provider.wrap(kek, key, context)
@@ -103,12 +112,11 @@ class Probes:
             self._store.write(tenant_id, PREFIX + probe.digest, probe.to_body(), expected_revision=0)
         return probe
 
-    def unwrap(self, provider: KeyProvider, tenant_id: str, digest: str) -> None:
-        """Try a stored probe; returns if its KEK serves.
+    def read(self, tenant_id: str, digest: str) -> Probe:
+        """A stored probe.
 
         Raises:
-            Denial, Silence: What the KEK's provider signals.
-            StoreCorrupt: The probe is gone, is not the one of the digest, or does not unwrap.
+            StoreCorrupt: The probe is gone, or is not the one of the digest.
             StoreUnavailable: The store does not answer.
         """
         document = self._store.read(tenant_id, PREFIX + digest)
@@ -118,6 +126,17 @@ class Probes:
             raise StoreCorrupt("a tenant's probe is missing or cannot be read") from None
         if not hmac.compare_digest(probe.digest, digest):
             raise StoreCorrupt("a tenant's probe is not the one its record names")
+        return probe
+
+    def unwrap(self, provider: KeyProvider, tenant_id: str, digest: str) -> None:
+        """Try a stored probe; returns if its KEK serves.
+
+        Raises:
+            Denial, Silence: What the KEK's provider signals.
+            StoreCorrupt: As `read`, or it does not unwrap.
+            StoreUnavailable: The store does not answer.
+        """
+        probe = self.read(tenant_id, digest)
         try:
             provider.unwrap(WrappedKey(probe.kek, probe.ciphertext), probe.context)
         except WrapMismatch:

@@ -109,6 +109,31 @@ class Providers:
             retry_after=30,
         )
 
+    def newest(
+        self, record: TenantRecord, provider: KeyProvider | None = None, kek: Kek | None = None
+    ) -> KekDescription:
+        """What to wrap under: a KEK's newest version where it has versions, else the KEK itself, which is not asked.
+
+        Args:
+            record: The tenant's record.
+            provider: Reaches the KEK; None for the KEK in force.
+            kek: The KEK, without a version; None for the one in force.
+
+        Raises:
+            KeyWithheld, KeyUnreachable, VendorFault: It cannot be told.
+            InternalError: The provider names no version, or another key's.
+        """
+        wanted = Kek(record.kek) if kek is None else kek
+        if not wanted.versioned:
+            return KekDescription(wanted, enabled=True, detail="")
+        try:
+            found = (provider or self.of(record, wanted)).describe(wanted)
+        except ProviderSignal as signal:
+            raise self.refusal(record.tenant_id, wanted, signal) from None
+        if found.kek.key != wanted or found.kek == wanted:
+            raise InternalError("a key's newest version was not told")
+        return found
+
     def connector(self, name: str) -> KeyConnector:
         """The connector to a cloud.
 

@@ -51,6 +51,9 @@ class KeyStatus:
         rotation_due: When the next version is due, UTC, ISO 8601.
         nickname: The tenant's name for its KEK, or "".
         role_arn: AWS: the role through which it is reached, or "".
+        entra_tenant: Azure: id of the Entra tenant that the vault belongs to, or "".
+        kek_version: Where the provider's keys have versions: the one that new data keys hang on; else "".
+        kek_versions: Likewise: every version of the tenant's KEKs that rows still name. They must stay enabled.
         reversible: Whether going back to the platform's key is possible.
         exclusive_from: UTC: from when on no backup holds a row under the former KEK; "" if none ever did, or while
             rows are still being rewrapped.
@@ -82,6 +85,9 @@ class KeyStatus:
     warnings: tuple[str, ...] = ()
     nickname: str = ""
     role_arn: str = ""
+    entra_tenant: str = ""
+    kek_version: str = ""
+    kek_versions: tuple[str, ...] = ()
     reversible: bool = False
     exclusive_from: str = ""
     pending: KeyTarget | None = None

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from core.domain.branch_keys import ACTIVE, CREATE_TIME_FORMAT, StoredRow
 from core.domain.tenants import TenantRecord
-from core.errors import Conflict, KeyWithheld
+from core.errors import Conflict, KeyWithheld, KeyWriteBlocked
 from core.service.branch_key_writer import BranchKeyWriter
 from core.service.key_mover import KeyMover
 from core.service.results import Rotation
@@ -53,8 +53,9 @@ class RotationService:
         self._mover.settle(record)
         try:
             active = self._writer.rotate(record, self._current(view))
-        except KeyWithheld:
-            self._gate.purge(tenant_id)  # the KMS said no: whatever it was asked, what is cached serves no more
+        except KeyWithheld as error:
+            if not isinstance(error, KeyWriteBlocked):
+                self._gate.purge(tenant_id)  # the KMS said no: whatever it was asked, what is cached serves no more
             raise
         sequence = active.mac.sequence if active.mac else 0
         view.saw(record.branch_key_id, sequence)

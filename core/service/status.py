@@ -62,11 +62,13 @@ class StatusService:
         active = self._rotation.current(tenant_id)
         record = view.record
         versions = [
-            stored.row.kek.locator
+            stored.row.kek
             for branch_key_id in record.branch_keys
             for stored in self._rows.versions(view, branch_key_id)
         ]
-        unreadable = sum(locator not in record.keks for locator in versions)
+        unreadable = sum(under.key.locator not in record.keks for under in versions)
+        named = {under.locator for under in (active.row.kek, *versions) if under.versioned}
+        behind = sum(under.key.locator == record.kek and under != active.row.kek for under in versions)
         rule, kek, rotation_due = RULES[record.state], Kek(record.kek), due(active, record)
         return KeyStatus(
             tenant_id=tenant_id,
@@ -90,9 +92,12 @@ class StatusService:
                 "kms_silent": max(record.policy.lease, record.outage_grace),
                 "kill_switch": self._state_age,
             },
-            warnings=tuple(self._warnings(record, rotation_due, unreadable)),
+            warnings=tuple(self._warnings(record, rotation_due, unreadable, behind)),
             nickname=record.binding.nickname,
             role_arn=record.binding.role_arn,
+            entra_tenant=record.binding.entra_tenant,
+            kek_version=active.row.kek.locator if active.row.kek.versioned else "",
+            kek_versions=tuple(sorted(named, key=lambda locator: (locator != active.row.kek.locator, locator))),
             reversible=record.reversible,
             exclusive_from=record.exclusive_from,
             pending=record.pending,
@@ -100,7 +105,7 @@ class StatusService:
             unreadable_versions=unreadable,
         )
 
-    def _warnings(self, record: TenantRecord, rotation_due: str, unreadable: int) -> Iterator[str]:
+    def _warnings(self, record: TenantRecord, rotation_due: str, unreadable: int, behind: int) -> Iterator[str]:
         now = self._timekeeper.now().wall
         if parse_instant(rotation_due) < now:
             yield "The branch key's rotation is overdue."
@@ -111,13 +116,19 @@ class StatusService:
         if unreadable:
             former = ", ".join(lost.locator for lost in record.lost_keks)
             yield f"{unreadable} older versions wait under a former key that refuses, until it returns: {former}"
+        if behind and record.moving_from is None:
+            yield (
+                f"{behind} older versions lie under another version of the key than the newest in use, which must stay "
+                "enabled for them; 'keystead check' rewraps them."
+            )
         if record.binding.unbound_policy:
             yield "The key's policy was not bound to this tenant when it was put to use; the operator accepted that."
         if record.binding.custom_key_store:
             yield "The key lies in a custom key store: if it does not answer, nothing is served beyond the lease."
 
 
-def _progress(record: TenantRecord, versions: Sequence[str]) -> MoveProgress | None:
+def _progress(record: TenantRecord, versions: Sequence[Kek]) -> MoveProgress | None:
     if record.moving_from is None:
         return None
-    return MoveProgress(record.moving_from, record.kek, versions.count(record.kek), len(versions))
+    done = sum(under.key.locator == record.kek for under in versions)
+    return MoveProgress(record.moving_from, record.kek, done, len(versions))

@@ -18,10 +18,11 @@ from core.domain.kek import Kek
 from core.domain.key_target import KeyTarget
 from core.errors import Conflict, Denial, KeysteadError, KeyUnreachable, Silence, StoreUnavailable
 from tests.service.injection import KMS, Injector, Killed, When, injected
-from tests.service.world import OTHER_KEK, PLATFORM, THIRD_KEK, World
+from tests.service.world import ENTRA_TENANT, OTHER_KEK, PLATFORM, THIRD_KEK, VAULT_KEK, World
 
 OWN = KeyTarget(OTHER_KEK.locator, reversible=True)
 SECOND = KeyTarget(THIRD_KEK.locator)
+VAULT = KeyTarget(VAULT_KEK.locator, entra_tenant=ENTRA_TENANT)
 
 
 def configure(app: Application, target: KeyTarget) -> None:
@@ -57,6 +58,19 @@ def returned(world: World) -> None:
 
 def scheduled(world: World) -> None:
     configure(world.app, replace(OWN, activation="2027-01-15T08:00:10.000000Z"))
+
+
+def in_vault(world: World) -> None:
+    """The tenant's key is in a vault, and has been taken up in two versions."""
+    configure(world.app, VAULT)
+    world.kms.new_version()
+    world.app.key_configuration.check("acme", {})
+
+
+def rotated(world: World) -> None:
+    """And now it has a third."""
+    in_vault(world)
+    world.kms.new_version()
 
 
 def go_back(app: Application) -> None:
@@ -96,6 +110,11 @@ CHANGES = {
         returned, lambda app: app.key_configuration.check("acme", {}), THIRD_KEK, fenced=False
     ),
     "go back": Change(enabled, go_back, PLATFORM),
+    "move into a vault": Change(enabled, lambda app: configure(app, VAULT), VAULT_KEK),
+    "move out of a vault": Change(rotated, lambda app: configure(app, SECOND), THIRD_KEK),
+    "take up a new version": Change(
+        rotated, lambda app: app.key_configuration.check("acme", {}), VAULT_KEK, fenced=False
+    ),
     "activate": Change(scheduled, lambda app: app.key_configuration.check("acme", {}), OTHER_KEK, delay=11),
 }
 
@@ -159,7 +178,10 @@ class Scene:
         active = world.keys.read(record.branch_key_id, ACTIVE)
         assert active is not None
         rows = [*world.keys.list_versions(record.branch_key_id), active]
-        assert {stored.row.kek.locator for stored in rows} == {ends}
+        newest = world.kms.versions[-1] if self.change.ends.versioned else self.change.ends
+        assert {stored.row.kek for stored in rows} == {newest}
+        if newest.versioned:
+            assert world.process().key_configuration._probes.read("acme", record.probe_digest).kek == newest
         assert {world.keys.read_fence(bk) for bk in record.branch_keys} == {record.configuration_revision}
         world.kms.trouble = lambda operation, context: None
         fresh = world.process()

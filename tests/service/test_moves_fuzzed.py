@@ -14,14 +14,15 @@ import pytest
 
 from core.bootstrap import Application
 from core.domain.branch_keys import ACTIVE, CREATE_TIME_FORMAT
+from core.domain.kek import Kek
 from core.domain.key_target import KeyTarget
 from core.domain.states import State
 from core.errors import Denial, KeysteadError, MessageInvalid, ProviderSignal, ServiceFault, Silence, StoreUnavailable
 from tests.service.injection import KMS, Injector, Killed, injected
-from tests.service.world import OTHER_KEK, PLATFORM, THIRD_KEK, World
+from tests.service.world import ENTRA_TENANT, OTHER_KEK, PLATFORM, THIRD_KEK, VAULT_KEK, World
 
 FOURTH = "local:fourth"
-OWN = (OTHER_KEK.locator, THIRD_KEK.locator, FOURTH)
+OWN = (OTHER_KEK.locator, THIRD_KEK.locator, FOURTH, VAULT_KEK.locator)
 STORIES, BLOCKS = 240, 8
 NEVER = (ServiceFault, MessageInvalid, ProviderSignal)
 """What no operation of a story may end with: nothing in it is broken."""
@@ -52,7 +53,8 @@ class Story:
 
     def _trouble(self, operation: str, context: object) -> None:
         assert isinstance(context, dict)
-        error = self.withdrawn.get(context.get("kms-arn", ""))
+        kek = Kek(context.get("kms-arn", ""))
+        error = self.withdrawn.get(kek.key.locator) or self.withdrawn.get(kek.locator)
         if error is Denial:
             raise Denial("no", cause="disabled")
         if error is not None:
@@ -64,7 +66,7 @@ class Story:
             index = self.rng.randrange(len(self.processes))
             process = self.processes[index]
             if self.rng.random() < 0.2:
-                self.withdrawn[self.rng.choice(OWN)] = self.rng.choice([Denial, Silence, None, None])
+                self.withdrawn[self._any_kek()] = self.rng.choice([Denial, Silence, None, None])
             if self.rng.random() < 0.3:
                 self.world.clock.advance(self.rng.choice([1, 6, 11, 61]))
             if self.rng.random() < 0.5:
@@ -93,12 +95,18 @@ class Story:
         rows = [
             row for bk in record.branch_keys for row in (*world.keys.list_versions(bk), world.keys.read(bk, ACTIVE))
         ]
-        assert {row.row.kek.locator for row in rows if row} == {record.kek}
+        in_force = world.kms.versions[-1] if Kek(record.kek).versioned else Kek(record.kek)
+        assert {row.row.kek for row in rows if row} == {in_force}
         pending = record.state is State.SCHEDULED
         assert (record.state in (State.PLATFORM, State.SCHEDULED)) == (record.kek == PLATFORM.locator) or pending
         for locator in OWN:
             self.withdrawn[locator] = None if locator == record.kek else Denial
+        for version in world.kms.versions[:-1]:
+            self.withdrawn[version.locator] = Denial
         self._all_decrypt(world.process())
+
+    def _any_kek(self) -> str:
+        return self.rng.choice([*OWN, *(version.locator for version in self.world.kms.versions)])
 
     def _all_decrypt(self, app: Application) -> None:
         for message, plaintext in self.messages:
@@ -114,6 +122,7 @@ class Story:
             "schedule": lambda: self._configure(app, self.rng.choice([1, 5, 30])),
             "revert": lambda: app.key_configuration.revert("acme", {}),
             "check": lambda: app.key_configuration.check("acme", {}),
+            "new version": self.world.kms.new_version,
             "status": lambda: app.keystead._parts.status.status("acme"),
             "export": lambda: app.keystead._parts.key_exports.export("acme"),
         }
@@ -138,7 +147,9 @@ class Story:
         at = ""
         if delay is not None:
             at = datetime.fromtimestamp(self.world.clock.wall_time + delay, UTC).strftime(CREATE_TIME_FORMAT)
-        target = KeyTarget(self.rng.choice(OWN), reversible=self.reversible, activation=at)
+        locator = self.rng.choice(OWN)
+        entra_tenant = ENTRA_TENANT if Kek(locator).versioned else ""
+        target = KeyTarget(locator, reversible=self.reversible, activation=at, entra_tenant=entra_tenant)
         app.key_configuration.configure("acme", target, {})
 
     def _disturbance(self, process: Process) -> Callable[[str], None]:
@@ -147,7 +158,7 @@ class Story:
             if chance < 0.5:
                 self._meanwhile(process)
             elif chance < 0.65:
-                self.withdrawn[self.rng.choice(OWN)] = self.rng.choice([Denial, Silence, None])
+                self.withdrawn[self._any_kek()] = self.rng.choice([Denial, Silence, None])
             elif chance < 0.8:
                 raise Killed
             else:

@@ -16,9 +16,10 @@ from core.domain.branch_keys import StoredRow
 from core.domain.checks import Check, Report, Result
 from core.domain.context import serialise
 from core.domain.kek import Kek, KekDescription, KeyAccess, UnwrappedKey, WrappedKey
+from core.domain.offerings import Offerings
 from core.domain.states import State
 from core.domain.tenants import RECORD, KeyPolicy, TenantRecord
-from core.errors import StoreUnavailable, WrapMismatch
+from core.errors import Denial, StoreUnavailable, WrapMismatch
 from core.ports import Document, KeyProvider
 from core.service.access import Caller, Permission
 from core.stores.memory import MemoryAuditLog, MemoryKeyStore, MemoryTenantStore
@@ -26,6 +27,9 @@ from core.stores.memory import MemoryAuditLog, MemoryKeyStore, MemoryTenantStore
 PLATFORM = Kek("local:platform")
 OTHER_KEK = Kek("local:customer-acme")
 THIRD_KEK = Kek("local:customer-new")
+VAULT_KEK = Kek("https://acme-kv.vault.azure.net/keys/kek")
+"""One whose versions are named."""
+ENTRA_TENANT = "72f988bf-0000-4000-8000-00000000acce"
 
 
 class FakeClock:
@@ -49,10 +53,17 @@ class FakeClock:
 
 
 class ScriptedKms:
-    """A KeyProvider with keys in memory; ``trouble`` runs before each answer and may raise or wait."""
+    """A KeyProvider with keys in memory; ``trouble`` runs before each answer and may raise or wait.
+
+    ``versions`` are those of `VAULT_KEK`, the oldest first; ``unfit`` says why one of them does not wrap.
+    """
 
     def __init__(self) -> None:
         self.keys = {kek.locator: os.urandom(32) for kek in (PLATFORM, OTHER_KEK, THIRD_KEK)}
+        self.versions: list[Kek] = []
+        self.unfit: dict[Kek, str] = {}
+        self.stale = 0
+        self.new_version()
         self.unwraps: list[Mapping[str, str]] = []
         self.wraps = 0
         self.trouble: Callable[[str, Mapping[str, str]], None] = lambda operation, context: None
@@ -61,8 +72,17 @@ class ScriptedKms:
         self.proved_ago = 0.0
         self._lock = Lock()
 
+    def new_version(self) -> Kek:
+        """Rotate `VAULT_KEK`."""
+        kek = Kek(f"{VAULT_KEK}/{len(self.versions) + 1:032x}")
+        self.keys[kek.locator] = os.urandom(32)
+        self.versions.append(kek)
+        return kek
+
     def wrap(self, kek: Kek, key: bytes, context: Mapping[str, str]) -> WrappedKey:
         self.trouble("wrap", context)
+        if kek in self.unfit:
+            raise Denial("no", cause=self.unfit[kek], kms_code="Unfit")
         self.wraps += 1
         nonce = os.urandom(12)
         return WrappedKey(kek, nonce + AESGCM(self.keys[kek.locator]).encrypt(nonce, key, serialise(context)))
@@ -80,7 +100,12 @@ class ScriptedKms:
         return UnwrappedKey(key, self.server_time, self.proved_ago)
 
     def describe(self, kek: Kek) -> KekDescription:
-        return KekDescription(kek, True, "Enabled")
+        if not kek.versioned:
+            return KekDescription(kek, True, "Enabled")
+        found = self.versions[-1 - self.stale] if kek == VAULT_KEK else kek
+        self.trouble("describe", {"kms-arn": found.locator})
+        made = float(self.versions.index(found))
+        return KekDescription(found, found not in self.unfit, self.unfit.get(found, "enabled"), made)
 
     def branch_unwraps(self) -> int:
         """Unwraps of branch keys so far, the row MAC key's left out."""
@@ -193,10 +218,11 @@ class World:
             events=self.events,
             platform=self.kms,
             platform_kek=PLATFORM,
-            connectors={"local": self.connector},
+            connectors={"local": self.connector, "azure_key_vault": self.connector},
         )
         config = self.config or Config(policy=self.policy)
-        return assemble(replace(config, offerings={"default": frozenset({"local"}), "basic": frozenset()}), leaves)
+        offerings: Offerings = {"default": frozenset({"local", "azure_key_vault"}), "basic": frozenset()}
+        return assemble(replace(config, offerings=offerings), leaves)
 
     def tenant(self, tenant_id: str = "acme") -> TenantRecord:
         """Create a tenant."""

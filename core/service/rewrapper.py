@@ -1,0 +1,165 @@
+"""What a change of KEK does with branch key rows: rewraps the versions, and has a new ACTIVE one born.
+
+Each step is a conditional write that can be repeated (`core.service.key_mover` says when).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from core.domain.bindings import LostKek
+from core.domain.branch_keys import ACTIVE, StoredRow
+from core.domain.kek import Kek
+from core.domain.tenants import TenantRecord
+from core.errors import Conflict, Denial, Silence, VendorFault
+from core.service.branch_key_writer import BranchKeyWriter
+from core.service.row_checks import RowChecks
+from core.service.state_gate import TenantView
+
+
+@dataclass(slots=True)
+class Moved:
+    """What a run of the routine did.
+
+    Attributes:
+        rewrapped: Versions put under the KEK in force.
+        rotated: Whether a new ACTIVE version was born.
+        waiting: Versions that wait under a former KEK that refuses.
+        left_behind: Versions that stay under an older version of the KEK in force, because that version refuses.
+        kek_version: The version of the KEK that everything else lies under, or "".
+        unfit: Why the KEK's newest version could not be taken up, or "".
+        branch_key_begun: Whether a new branch key was begun, because the former KEK refuses.
+    """
+
+    rewrapped: int = 0
+    rotated: bool = False
+    waiting: int = 0
+    branch_key_begun: bool = False
+    left_behind: int = 0
+    kek_version: str = ""
+    unfit: str = ""
+
+
+class Rewrapper:
+    """Puts rows under the KEK in force.
+
+    Args:
+        rows: Read and check the rows.
+        writer: Writes them.
+    """
+
+    def __init__(self, rows: RowChecks, writer: BranchKeyWriter) -> None:
+        self._rows = rows
+        self._writer = writer
+
+    def rewrap(
+        self,
+        view: TenantView,
+        record: TenantRecord,
+        newest: Kek,
+        done: Moved,
+        give_up: Callable[[TenantView, TenantRecord, Kek, Denial | Silence, Moved], None],
+    ) -> set[Kek]:
+        """Rewrap every version that does not lie under the KEK in force yet.
+
+        Args:
+            view: The tenant's view.
+            record: Its record, just read.
+            newest: The KEK in force, or its newest version.
+            done: Counts.
+            give_up: Decides what is to become of rows whose KEK gave this signal; returns if they may stay.
+
+        Returns:
+            The KEKs, or versions of them, that refuse what lies under them.
+
+        Raises:
+            Conflict: Somebody else was first: start over.
+            KeyWithheld, Unavailable, ServiceFault: As `BranchKeyWriter.rewrap`, and what ``give_up`` raises.
+        """
+        done.waiting = done.left_behind = 0
+        refusing: set[Kek] = set()
+        for branch_key_id in record.branch_keys:
+            for stored in self._rows_of(view, record, branch_key_id):
+                kek = stored.row.kek
+                if kek == newest:
+                    continue
+                if kek not in refusing:
+                    try:
+                        self._writer.rewrap(record, stored, newest)
+                        done.rewrapped += 1
+                        continue
+                    except (Denial, Silence) as signal:
+                        give_up(view, record, kek, signal, done)
+                    except VendorFault:
+                        if kek.key.locator not in {lost.locator for lost in record.lost_keks}:
+                            raise  # a lost KEK may be one that this deployment does not reach any more
+                    refusing.add(kek)
+                if kek.key.locator == record.kek:
+                    done.left_behind += 1
+                else:
+                    done.waiting += 1
+        return refusing
+
+    def renew_active(self, view: TenantView, record: TenantRecord, newest: Kek) -> bool:
+        """Have a new ACTIVE version born under the KEK in force, unless the one there is lies under it.
+
+        Raises:
+            As `rewrap`.
+        """
+        active = self._rows.read(view, record.branch_key_id, ACTIVE)
+        self._same(view, record)
+        if active is None:
+            if record.sequence_floor > 0:
+                raise self._rows.missing(record.tenant_id, record.branch_key_id, ACTIVE)
+            self._writer.create(record)
+            return True
+        if active.row.kek == newest:
+            return False
+        renewed = self._writer.rotate(record, active, newest)
+        view.saw(record.branch_key_id, renewed.mac.sequence if renewed.mac else 0)
+        return True
+
+    def settled(self, view: TenantView, record: TenantRecord, newest: Kek, refusing: set[Kek]) -> bool:
+        """Whether nothing is left to rewrap but what waits.
+
+        Args:
+            view, record, newest: As `rewrap`.
+            refusing: What `rewrap` gave.
+        """
+        # A rotation or a first branch key of before the fence rose may have come after the versions were listed.
+        lost = {kek.locator for kek in record.lost_keks}
+        for branch_key_id in record.branch_keys:
+            allowed = {record.kek} if branch_key_id == record.branch_key_id else {record.kek} | lost
+            for stored in self._rows_of(view, record, branch_key_id):
+                kek = stored.row.kek
+                if kek.key.locator not in allowed:
+                    return False
+                if kek.key == newest.key and kek != newest and kek not in refusing:
+                    return False
+        return True
+
+    def still_lost(self, view: TenantView, record: TenantRecord) -> tuple[LostKek, ...]:
+        """The lost KEKs that rows still lie under."""
+        if not record.lost_keks:
+            return ()
+        waiting = {
+            stored.row.kek.key.locator
+            for branch_key_id in record.former_branch_keys
+            for stored in self._rows_of(view, record, branch_key_id)
+        }
+        return tuple(kek for kek in record.lost_keks if kek.locator in waiting and kek.locator != record.kek)
+
+    def _rows_of(self, view: TenantView, record: TenantRecord, branch_key_id: str) -> Sequence[StoredRow]:
+        # The primary's ACTIVE row is not rewrapped: a new version takes its place.
+        rows = [*self._rows.versions(view, branch_key_id)]
+        if branch_key_id != record.branch_key_id:
+            active = self._rows.read(view, branch_key_id, ACTIVE)
+            rows += [] if active is None else [active]
+        self._same(view, record)
+        return rows
+
+    def _same(self, view: TenantView, record: TenantRecord) -> None:
+        # What was just read was checked against the view; what is done with it follows the record.
+        if view.record != record:
+            raise Conflict("the tenant's record changed meanwhile")
