@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from core.domain.audit import AuditEntry, AuditHead
-from core.domain.branch_keys import StoredRow
-from core.domain.checks import Report
-from core.domain.kek import Kek, KekDescription, KeyAccess, UnwrappedKey, WrappedKey
+if TYPE_CHECKING:
+    from core.domain.audit import AuditEntry, AuditHead
+    from core.domain.branch_keys import StoredRow
+    from core.domain.checks import Report
+    from core.domain.kek import Kek, KekDescription, KeyAccess, UnwrappedKey, WrappedKey
 
 
 class Clock(Protocol):

@@ -10,6 +10,7 @@ from typing import Any
 
 from core.domain.arns import KeyArn, RoleArn
 from core.domain.branch_keys import CREATE_TIME_FORMAT
+from core.domain.instants import parse_instant
 from core.domain.kek import Kek
 from core.domain.vaults import VaultKey, entra_tenant
 from core.errors import InvalidRequest
@@ -129,15 +130,3 @@ def activation_time(text: str) -> str:
     if not FIRST_YEAR <= found.year <= LAST_YEAR:
         raise InvalidRequest(f"the activation date lies outside of the years {FIRST_YEAR} to {LAST_YEAR}")
     return found.strftime(CREATE_TIME_FORMAT)
-
-
-def parse_instant(text: str) -> float:
-    """Seconds since the epoch of a stored instant.
-
-    Raises:
-        InvalidRequest: It is not in ``CREATE_TIME_FORMAT``.
-    """
-    try:
-        return datetime.strptime(text, CREATE_TIME_FORMAT).replace(tzinfo=UTC).timestamp()
-    except ValueError:
-        raise InvalidRequest("a stored instant is not in its form") from None

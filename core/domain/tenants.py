@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.domain.bindings import UNBOUND, Binding, LostKek
 from core.domain.kek import Kek, KeyAccess
-from core.domain.key_target import KeyTarget
 from core.domain.states import State, check_transition
 from core.errors import Conflict, InvalidRequest, StoreCorrupt
+
+if TYPE_CHECKING:
+    from core.domain.key_target import KeyTarget
 
 TENANT_ID = re.compile(r"^[a-z0-9][a-z0-9-]{0,62}\Z")
 RECORD = "tenant"
@@ -258,6 +260,9 @@ def _nested(body: Mapping[str, Any]) -> dict[str, Any]:
         if name in body:
             found[name] = Binding.from_body(body[name])
     if body.get("pending") is not None:
+        # Few records have one, and its patterns take a cold function's time.
+        from core.domain.key_target import KeyTarget
+
         found["pending"] = KeyTarget.from_body(body["pending"])
     for name in ("former_branch_keys", "lost_keks"):
         if name in body and type(body[name]) is not list:

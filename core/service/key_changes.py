@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from core.domain.bindings import UNBOUND, Binding, LostKek
+from core.domain.instants import parse_instant
 from core.domain.kek import Kek
-from core.domain.key_target import KeyTarget, parse_instant
+from core.domain.key_target import KeyTarget
 from core.domain.states import RULES, State, check_transition
 from core.domain.tenants import TenantRecord
 from core.errors import Conflict, InvalidRequest

@@ -14,8 +14,9 @@ from typing import Any
 from core.domain.bindings import Binding
 from core.domain.branch_keys import CREATE_TIME_FORMAT
 from core.domain.checks import Report, Result
+from core.domain.instants import parse_instant
 from core.domain.kek import Kek
-from core.domain.key_target import KeyTarget, parse_instant
+from core.domain.key_target import KeyTarget
 from core.domain.states import RULES, State
 from core.domain.tenants import TenantRecord
 from core.domain.timing import Instant

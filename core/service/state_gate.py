@@ -11,7 +11,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Literal
 
-from core.domain.key_target import parse_instant
+from core.domain.instants import parse_instant
 from core.domain.states import RULES, State
 from core.domain.tenants import TenantRecord
 from core.domain.timing import LONG_AGO, Instant

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from core.domain.instants import parse_instant
 from core.domain.kek import Kek
-from core.domain.key_target import parse_instant
 from core.domain.states import RULES
 from core.domain.tenants import TenantRecord
 from core.service.providers import Providers

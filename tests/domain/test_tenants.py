@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.domain.bindings import Binding, LostKek
+from core.domain.kek import Kek
 from core.domain.key_target import KeyTarget
 from core.domain.states import TRANSITIONS, State
 from core.domain.tenants import SYSTEM, KeyPolicy, TenantRecord, check_first, check_rewrite, check_tenant_id
@@ -66,13 +67,15 @@ def test_a_tenant_id_is_exactly_the_pattern(text: str) -> None:
 
 
 names = st.text(max_size=10)
+VAULT_KEY = "https://acme-kv.vault.azure.net/keys/kek"
+ENTRA_TENANT = "72f988bf-0000-4000-8000-00000000acce"
 NEW_FIELDS = frozenset(
     {
         *("offering", "unbound_policy_accepted", "external_id", "binding", "moving_binding", "reversible"),
         *("exclusive_from", "probe_digest", "pending", "former_branch_keys", "lost_keks"),
     }
 )
-bindings = st.builds(Binding, names, st.integers(1, 1 << 40), names, st.booleans(), st.booleans())
+bindings = st.builds(Binding, names, st.integers(1, 1 << 40), names, st.booleans(), st.booleans(), names)
 records = st.builds(
     TenantRecord,
     tenant_id=names,
@@ -96,7 +99,9 @@ records = st.builds(
     reversible=st.booleans(),
     exclusive_from=names,
     probe_digest=names,
-    pending=st.none() | st.builds(KeyTarget, st.just("local:new"), nickname=st.just("new"), reversible=st.booleans()),
+    pending=st.none()
+    | st.builds(KeyTarget, st.just("local:new"), nickname=st.just("new"), reversible=st.booleans())
+    | st.builds(KeyTarget, st.just(VAULT_KEY), entra_tenant=st.just(ENTRA_TENANT), reversible=st.booleans()),
     former_branch_keys=st.lists(names, max_size=2).map(tuple),
     lost_keks=st.lists(st.builds(LostKek, names, bindings), max_size=2).map(tuple),
 )
@@ -107,6 +112,39 @@ def test_a_record_of_before_tenants_could_bring_a_key_is_read() -> None:
     assert body.keys() >= NEW_FIELDS
     old = {name: value for name, value in body.items() if name not in NEW_FIELDS}
     assert TenantRecord.from_body(old) == RECORD
+
+
+def test_a_record_of_before_keys_in_azure_is_read() -> None:
+    before = replace(RECORD, binding=Binding(nickname="old"), pending=KeyTarget("local:new"))
+    body = before.to_body()
+    for nested in ("binding", "moving_binding", "pending"):
+        del body[nested]["entra_tenant"]
+    assert TenantRecord.from_body(body) == before
+
+
+def test_a_version_of_a_key_is_reached_as_the_key() -> None:
+    binding = Binding(entra_tenant=ENTRA_TENANT)
+    record = replace(RECORD, kek=VAULT_KEY, binding=binding, moving_from=None, external_id="proof")
+    access = record.access(Kek(f"{VAULT_KEY}/{1:032x}"))
+    assert (access.kek, access.entra_tenant, access.external_id) == (Kek(VAULT_KEY), ENTRA_TENANT, "proof")
+    assert record.grace(f"{VAULT_KEY}/{1:032x}") == record.policy.outage_grace > 0
+    assert record.grace(f"{VAULT_KEY}x/{1:032x}") == 0
+    for foreign in (f"{VAULT_KEY}x/{1:032x}", f"{VAULT_KEY}x", "https://acme-kv.vault.azure.net/keys"):
+        with pytest.raises(StoreCorrupt):
+            record.access(Kek(foreign))
+
+
+@pytest.mark.parametrize(
+    ("locator", "key", "versioned"),
+    [
+        (f"{VAULT_KEY}/{1:032x}", VAULT_KEY, True),
+        (VAULT_KEY, VAULT_KEY, True),
+        ("local:acme", "local:acme", False),
+        ("arn:aws:kms:eu-central-1:1:key/a/b/c/d/e", "arn:aws:kms:eu-central-1:1:key/a/b/c/d/e", False),
+    ],
+)
+def test_the_key_of_a_version(locator: str, key: str, versioned: bool) -> None:
+    assert (Kek(locator).key, Kek(locator).versioned) == (Kek(key), versioned)
 
 
 @usual

@@ -12,8 +12,9 @@ import pytest
 from core.bootstrap import assemble
 from core.domain.branch_keys import ACTIVE, CREATE_TIME_FORMAT
 from core.domain.checks import Check, Report, Result
+from core.domain.instants import parse_instant
 from core.domain.kek import Kek, WrappedKey
-from core.domain.key_target import KeyTarget, activation_time, parse_instant
+from core.domain.key_target import KeyTarget, activation_time
 from core.domain.message_header import parse_header
 from core.domain.states import State
 from core.domain.tenants import TenantRecord
