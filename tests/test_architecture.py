@@ -26,6 +26,7 @@ HEAVY = (
     "starlette",
     "uvicorn",
 )
+CONFIGURING = ("core.domain.arns", "core.domain.key_target", "core.domain.vaults", "core.service.key_configuration")
 # Control plane: loaded when a tenant's key is configured, never by encrypt or decrypt.
 OFF_THE_MESSAGE_PATH = frozenset({"core.domain.key_config"})
 MESSAGE_PATH = sorted(
@@ -57,12 +58,12 @@ def test_every_library_line_belongs_to_a_layer() -> None:
     assert layers <= set(MAY_IMPORT)
 
 
-def loaded_by(*modules: str) -> list[str]:
-    """The heavy libraries that a fresh process has loaded after importing some modules."""
+def loaded_by(*modules: str, watched: tuple[str, ...] = HEAVY) -> list[str]:
+    """Which of the watched modules a fresh process has loaded after importing some others."""
     code = (
         "import importlib, json, sys\n"
         f"for name in {modules!r}: importlib.import_module(name)\n"
-        f"print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
+        f"print(json.dumps([name for name in {watched!r} if name in sys.modules]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
@@ -70,6 +71,12 @@ def loaded_by(*modules: str) -> list[str]:
     assert done.returncode == 0, f"importing {modules} failed:\n{done.stderr}"
     loaded: list[str] = json.loads(done.stdout)
     return loaded
+
+
+def test_encrypting_loads_nothing_of_configuring_keys() -> None:
+    """Their patterns take a cold function time to compile."""
+    assert "core.domain.key_target" in loaded_by("core.domain.key_target", watched=CONFIGURING)
+    assert loaded_by("core.service.encryption", "core.domain.streaming", watched=CONFIGURING) == []
 
 
 def test_message_path_loads_no_heavy_library() -> None:
