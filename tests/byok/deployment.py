@@ -11,9 +11,9 @@ from typing import Any
 
 from core.bootstrap import Application, Config, Leaves, assemble
 from core.domain.audit import AuditEntry
-from core.domain.kek import Kek
+from core.domain.kek import Kek, ProviderName
 from core.domain.key_target import KeyTarget
-from core.ports import AuditLog, KeyStore
+from core.ports import AuditLog, KeyConnector, KeyStore
 from core.providers.aws_kms import AwsKms, AwsSettings
 from core.service.kms_budget import KmsBudget
 from core.stores.memory import MemoryAuditLog, MemoryKeyStore, MemoryTenantStore
@@ -86,10 +86,14 @@ class Deployment:
             events=self.events,
             platform=self.kms,
             platform_kek=PLATFORM,
-            connectors={"aws_kms": aws},
+            connectors={"aws_kms": aws, **self.more_connectors(budget)},
             budget=budget,
         )
         return assemble(Config(store="memory"), leaves)
+
+    def more_connectors(self, budget: KmsBudget) -> dict[ProviderName, KeyConnector]:
+        """Connectors to other clouds, for a process."""
+        return {}
 
     def tenant(self, tenant_id: str) -> None:
         """Create a tenant."""
@@ -122,6 +126,12 @@ class Deployment:
         """Put a tenant under a key."""
         facts: dict[str, Any] = {}
         self.app.key_configuration.configure(tenant_id, KeyTarget(arn, **fields), facts)
+        return facts
+
+    def check(self, tenant_id: str) -> dict[str, Any]:
+        """Do what is due for a tenant's key."""
+        facts: dict[str, Any] = {}
+        self.app.key_configuration.check(tenant_id, facts)
         return facts
 
     def audit(self, chain: str) -> Sequence[AuditEntry]:

@@ -2,54 +2,26 @@
 
 from __future__ import annotations
 
-import gc
-import json
 import logging
-import traceback
-from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 
 import pytest
 
 from core.domain.key_target import KeyTarget
-from core.errors import KeysteadError
-from core.providers.aws_kms import provider
-from core.service.access import Caller, Permission
+from core.providers.aws_kms.provider import AwsKeyProvider
 from core.service.results import DecryptItem, EncryptItem
 from functions.emulators.faults import Fault
 from functions.emulators.kms import LOCAL_SECRET_ACCESS_KEY
+from tests.byok.canaries import OWNER, PLAINTEXT, forms, spied, written
 from tests.byok.deployment import Deployment
 
-PLAINTEXT = b"CANARY-plaintext-7f3a"
 ROLE = "for-keystead"
-OWNER = Caller("officer", "test", "acme", frozenset(Permission) - {Permission.PLATFORM_OPERATE})
 
 
 @pytest.fixture
 def branch_keys(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Every plain key that AWS KMS, or the platform's, handed to the service or took from it."""
-    seen: list[bytes] = []
-    for name in ("wrap", "unwrap"):
-        original = getattr(provider.AwsKeyProvider, name)
-
-        def spy(self: object, *args: object, _original: Callable[..., object] = original, **kw: object) -> object:
-            seen.extend(arg for arg in args if isinstance(arg, bytes))
-            result = _original(self, *args, **kw)
-            key = getattr(result, "key", None)
-            seen.extend([key] if isinstance(key, bytes) else [])
-            return result
-
-        monkeypatch.setattr(provider.AwsKeyProvider, name, spy)
-    return seen
-
-
-def forms(secret: bytes) -> Iterator[str]:
-    """A secret as it may be written."""
-    yield secret.hex()
-    yield b64encode(secret).decode().rstrip("=")
-    yield repr(secret)[2:-1]
-    yield str(list(secret))[1:-1]
+    """Every plain key that AWS KMS handed to the service or took from it."""
+    return spied(AwsKeyProvider, monkeypatch)
 
 
 def life(deployment: Deployment) -> Iterator[Callable[[], object]]:
@@ -95,30 +67,10 @@ def life(deployment: Deployment) -> Iterator[Callable[[], object]]:
 def test_no_canary_ever_sings(
     deployment: Deployment, branch_keys: list[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    written: list[str] = []
     deployment.tenant("acme")
     with caplog.at_level(logging.DEBUG, "keystead"):
-        for act in life(deployment):
-            try:
-                result = act()
-            except KeysteadError as error:
-                written += [repr(error), str(error), str(error.hint), str(vars(error))]
-                written += traceback.format_exception(error)
-            else:
-                if not isinstance(result, bytes):
-                    written.append(repr(result))
-    assert len(written) > 20
-    written += [f"{record.getMessage()} {vars(record)}" for record in caplog.records]
-    for chain in ("acme", "_system"):
-        written += [json.dumps({**entry.body()}) for entry in deployment.audit(chain)]
-    written += [repr(event) for event in deployment.events.events]
-    written += [text for _, text in deployment.tenants._documents.values()]
-    for thing in gc.get_objects():
-        if str(type(thing).__module__).startswith("core."):
-            with suppress(ReferenceError):
-                written.append(repr(thing))
+        everything = written(deployment, life(deployment), caplog)
     assert len(set(branch_keys)) > 5
-    everything = "\n".join(written)
     for secret in (PLAINTEXT, *set(branch_keys), *deployment.kms.keys.values()):
         for form in forms(secret):
             assert form not in everything

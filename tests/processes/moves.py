@@ -21,14 +21,45 @@ from typing import Any
 from core.bootstrap import KEKS, Application, Config, assemble, local_leaves
 from core.domain.branch_keys import ACTIVE
 from core.domain.checks import Check, Report, Result
-from core.domain.kek import KeyAccess
+from core.domain.kek import Kek, KekDescription, KeyAccess, ProviderName, UnwrappedKey, WrappedKey
 from core.domain.key_target import KeyTarget
 from core.errors import Conflict
-from core.ports import KeyProvider
+from core.ports import KeyConnector, KeyProvider
 from core.providers.local_kms import LocalKms
 from tests.service.injection import Injector, injected_leaves
 
 FIRST, SECOND, PLATFORM = "local:first", "local:second", "local:platform"
+VAULT_KEY = "https://acme-kv.vault.azure.net/keys/kek"
+ENTRA_TENANT = "72f988bf-0000-4000-8000-00000000acce"
+
+
+class VersionedKeks:
+    """KEKs in files as versions of one key in a vault: the version ``...01`` is the file ``version-1``."""
+
+    def __init__(self, provider: KeyProvider, directory: Path) -> None:
+        self._provider = provider
+        self._directory = directory
+
+    def wrap(self, kek: Kek, key: bytes, context: Mapping[str, str]) -> WrappedKey:
+        return replace(self._provider.wrap(self._file(kek), key, context), kek=kek)
+
+    def unwrap(self, wrapped: WrappedKey, context: Mapping[str, str]) -> UnwrappedKey:
+        return self._provider.unwrap(replace(wrapped, kek=self._file(wrapped.kek)), context)
+
+    def describe(self, kek: Kek) -> KekDescription:
+        number = self._number(kek) or len([*self._directory.glob("version-*")])
+        return KekDescription(version(number), True, "enabled", float(number))
+
+    def _file(self, kek: Kek) -> Kek:
+        return Kek(f"local:version-{self._number(kek)}")
+
+    def _number(self, kek: Kek) -> int:
+        return 0 if kek == kek.key else int(kek.locator.rpartition("/")[2], 16)
+
+
+def version(number: int) -> Kek:
+    """A version of the key in the vault."""
+    return Kek(f"{VAULT_KEY}/{number:032x}")
 
 
 class LocalConnector:
@@ -49,9 +80,14 @@ class LocalConnector:
 
 @contextmanager
 def opened(data_dir: Path, injector: Injector) -> Iterator[Application]:
-    config = Config(data_dir=data_dir, offerings={"default": frozenset({"local"})})
+    config = Config(data_dir=data_dir, offerings={"default": frozenset({"local", "azure_key_vault"})})
     leaves = local_leaves(config)
-    connected = replace(leaves, connectors={"local": LocalConnector(leaves.platform)})
+    in_vault = LocalConnector(VersionedKeks(leaves.platform, data_dir / KEKS))
+    connectors: dict[ProviderName, KeyConnector] = {
+        "local": LocalConnector(leaves.platform),
+        "azure_key_vault": in_vault,
+    }
+    connected = replace(leaves, connectors=connectors)
     app = assemble(config, injected_leaves(connected, injector))
     try:
         yield app
@@ -60,7 +96,12 @@ def opened(data_dir: Path, injector: Injector) -> Iterator[Application]:
 
 
 def configure(app: Application, locator: str) -> None:
-    app.key_configuration.configure("acme", KeyTarget(locator, reversible=True), {})
+    entra_tenant = ENTRA_TENANT if locator == VAULT_KEY else ""
+    app.key_configuration.configure("acme", KeyTarget(locator, reversible=True, entra_tenant=entra_tenant), {})
+
+
+def new_version(data_dir: Path) -> None:
+    LocalKms(data_dir / KEKS).create("version-2")
 
 
 def go_back(app: Application) -> None:
@@ -75,6 +116,12 @@ CHANGES: Mapping[str, tuple[Callable[[Application], None] | None, Callable[[Appl
     "enable": (None, lambda app: configure(app, FIRST), FIRST),
     "replace": (lambda app: configure(app, FIRST), lambda app: configure(app, SECOND), SECOND),
     "go-back": (lambda app: configure(app, FIRST), go_back, PLATFORM),
+    "into-a-vault": (lambda app: configure(app, FIRST), lambda app: configure(app, VAULT_KEY), f"{VAULT_KEY}/{1:032x}"),
+    "take-up-a-version": (
+        lambda app: configure(app, VAULT_KEY),
+        lambda app: app.key_configuration.check("acme", {}),
+        f"{VAULT_KEY}/{2:032x}",
+    ),
 }
 """What comes before, the change, and the KEK everything ends under."""
 
@@ -86,12 +133,16 @@ def prepare(change: str, data_dir: Path) -> list[bytes]:
         kms = LocalKms(data_dir / KEKS)
         kms.create("first")
         kms.create("second")
+        kms.create("version-1")
         app.tenants.create("acme")
         messages = [app.encryption.encrypt("acme", b"first", {})]
         app.rotation.rotate("acme")
         if before is not None:
             before(app)
-        return [*messages, app.encryption.encrypt("acme", b"second", {})]
+        messages = [*messages, app.encryption.encrypt("acme", b"second", {})]
+    if change == "take-up-a-version":
+        new_version(data_dir)
+    return messages
 
 
 def act(change: str, data_dir: Path, at: int) -> int:
@@ -113,7 +164,7 @@ def complete(change: str, data_dir: Path, messages: list[bytes]) -> None:
         ask(app)
     with opened(data_dir, Injector()) as app:
         record = app.tenants.read("acme")
-        assert (record.kek, record.moving_from) == (ends, None)
+        assert (record.kek, record.moving_from) == (Kek(ends).key.locator, None)
         active = app.leaves.key_store.read(record.branch_key_id, ACTIVE)
         assert active is not None
         rows = [*app.leaves.key_store.list_versions(record.branch_key_id), active]

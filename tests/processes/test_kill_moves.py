@@ -1,4 +1,4 @@
-"""kill -9 at every call of enable, replace and go back: nothing is lost, and asking again completes the change."""
+"""kill -9 at every call of a change of key: nothing is lost, and asking again completes the change."""
 
 from __future__ import annotations
 
