@@ -7,10 +7,11 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from core.domain.key_target import KeyTarget
+from core.domain.vaults import entra_tenant
 from core.errors import InvalidRequest
 from core.service.results import KeyStatus
 from functions.calls import Answer, Call
-from functions.models.requests import PROVIDERS, KeyBody
+from functions.models.requests import PROVIDERS, AwsKeyBody, AzureKeyBody, ConsentQuery, SetupQuery
 
 
 def key_status(call: Call) -> Answer:
@@ -44,7 +45,11 @@ def key_setup(call: Call) -> Answer:
     provider = call.parameters["provider"]
     if provider not in PROVIDERS:
         raise InvalidRequest("the path names no provider of keys", hint=f"known are {', '.join(PROVIDERS)}")
-    kit = call.service.key_setup(call.who, call.tenant_id, provider)
+    assert isinstance(call.query, SetupQuery)
+    asked = call.query.entra_tenant
+    if asked and provider != "azure_key_vault":
+        raise InvalidRequest("an Entra tenant is named for azure_key_vault only")
+    kit = call.service.key_setup(call.who, call.tenant_id, provider, entra_tenant(asked) if asked else "")
     return Answer(
         {
             "tenant_id": kit.tenant_id,
@@ -76,6 +81,14 @@ def rotate(call: Call) -> Answer:
     return Answer(asdict(call.service.rotate(call.who, call.tenant_id)))
 
 
+def azure_consent(call: Call) -> Answer:
+    """GET /v1/azure/consent."""
+    query = call.query
+    assert isinstance(query, ConsentQuery)
+    consented = query.admin_consent.lower() == "true" and not query.error
+    return Answer(asdict(call.service.azure_consent(query.state, query.tenant, consented=consented)))
+
+
 KEY_OPERATIONS: tuple[Callable[[Call], Answer], ...] = (
     key_status,
     configure_key,
@@ -85,11 +98,12 @@ KEY_OPERATIONS: tuple[Callable[[Call], Answer], ...] = (
     key_setup,
     key_export,
     rotate,
+    azure_consent,
 )
 
 
 def _target(call: Call) -> KeyTarget:
-    assert isinstance(call.body, KeyBody)
+    assert isinstance(call.body, AwsKeyBody | AzureKeyBody)
     return call.body.target()
 
 
@@ -99,6 +113,7 @@ def _status(status: KeyStatus) -> dict[str, Any]:
         **document,
         "policy": asdict(status.policy),
         "bounds": dict(status.bounds),
+        "kek_versions": list(status.kek_versions),
         "pending": None if status.pending is None else _pending(status.pending),
         "move": None if status.move is None else asdict(status.move),
     }
@@ -108,6 +123,7 @@ def _pending(target: KeyTarget) -> dict[str, Any]:
     return {
         "kek": target.locator,
         "role_arn": target.role_arn,
+        "entra_tenant": target.entra_tenant,
         "nickname": target.nickname,
         "activation": target.activation,
         "reversible": target.reversible,

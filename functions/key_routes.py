@@ -74,7 +74,8 @@ KEY_ROUTES: tuple[Route, ...] = (
         "What to do in the tenant's own cloud",
         key_answers.SetupKit,
         Op.KEY_SETUP,
-        "Policies and commands, filled in. `provider` is `aws_kms`.",
+        "Policies and commands, filled in.",
+        query=requests.SetupQuery,
         errors=(*_STORED, errors.Conflict, errors.KeyUnreachable, errors.VendorFault),
     ),
     Route(
@@ -97,5 +98,17 @@ KEY_ROUTES: tuple[Route, ...] = (
         "Makes a new ACTIVE version. Older versions go on decrypting.",
         request=requests.Empty,
         errors=(*WRITE_ERRORS, errors.Conflict),
+    ),
+    Route(
+        "GET",
+        "/v1/azure/consent",
+        "azure_consent",
+        "Where Entra sends a tenant's administrator after the consent",
+        key_answers.Consent,
+        None,
+        "Reads what Entra appended to the address, checks that this service made the link for the tenant, and tells "
+        "what comes next. Changes nothing. A link that is not this service's is answered 400, whatever is wrong.",
+        query=requests.ConsentQuery,
+        errors=(errors.StoreUnavailable,),
     ),
 )

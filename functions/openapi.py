@@ -19,7 +19,7 @@ from functions.decoding import CONTEXT_HEADER, FOREIGN_HEADER, JSON, RAW
 from functions.messages import MAX_BODY
 from functions.models.answers import Problem
 from functions.models.base import Model
-from functions.models.requests import PROVIDERS
+from functions.models.requests import PROVIDERS, KeyBody
 from functions.problems import MEDIA_TYPE, status_of
 from functions.route import Route
 from functions.routes import ROUTES
@@ -61,7 +61,7 @@ def document() -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "paths": paths,
         "components": {
-            "schemas": definitions["$defs"],
+            "schemas": {**definitions["$defs"], KeyBody.__name__: _key_body()},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
@@ -69,7 +69,16 @@ def document() -> dict[str, Any]:
 
 def _models() -> set[type[Model]]:
     columns = ((route.request, route.batch, route.response, route.batch_response) for route in ROUTES)
-    return {model for column in columns for model in column if model is not None}
+    return {model for column in columns for model in column if model is not None} | {*KeyBody.variants.values()}
+
+
+def _key_body() -> dict[str, Any]:
+    references = {name: _REF.format(model=body.__name__) for name, body in KeyBody.variants.items()}
+    return {
+        "description": KeyBody.__doc__,
+        "oneOf": [{"$ref": reference} for reference in references.values()],
+        "discriminator": {"propertyName": "provider", "mapping": references},
+    }
 
 
 def _operation(route: Route) -> dict[str, Any]:
@@ -136,7 +145,7 @@ def _binary() -> dict[str, Any]:
 def _request_content(route: Route) -> dict[str, Any]:
     assert route.request is not None
     content: dict[str, Any] = {"schema": _one_of(route.request, route.batch)}
-    examples = {"one": route.request, "many": route.batch}
+    examples = KeyBody.variants if route.request is KeyBody else {"one": route.request, "many": route.batch}
     shown = {name: {"value": model.example} for name, model in examples.items() if model is not None and model.example}
     if shown:
         content["examples"] = shown

@@ -3,7 +3,7 @@
 from core.bootstrap.assembly import assemble, build
 from core.bootstrap.auditing import AuditReader, open_audit
 from core.bootstrap.local import KEKS, SIGNING, STORE, local_leaves
-from core.bootstrap.parts import Application, AwsConfig, Config, Leaves
+from core.bootstrap.parts import Application, AwsConfig, AzureConfig, Config, Leaves
 
 __all__ = [
     "KEKS",
@@ -12,6 +12,7 @@ __all__ = [
     "Application",
     "AuditReader",
     "AwsConfig",
+    "AzureConfig",
     "Config",
     "Leaves",
     "assemble",

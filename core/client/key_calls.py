@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlencode
 
 from core.client import key_documents, key_values
 from core.client.calls import Calls, tenant_path
@@ -27,8 +28,11 @@ class KeyCalls(Calls):
         tenant_id: str,
         *,
         provider: str,
-        key_arn: str,
+        key_arn: str = "",
         role_arn: str = "",
+        vault_url: str = "",
+        entra_tenant: str = "",
+        key_name: str = "",
         nickname: str = "",
         activation_date: str = "",
         reversible: bool = False,
@@ -37,9 +41,12 @@ class KeyCalls(Calls):
 
         Args:
             tenant_id: The tenant.
-            provider: The cloud: ``aws_kms``.
-            key_arn: ARN of the KMS key; never an alias.
-            role_arn: The role to assume to reach it; "" where the key's own policy names the service.
+            provider: The cloud: ``aws_kms`` or ``azure_key_vault``.
+            key_arn: AWS: ARN of the KMS key; never an alias.
+            role_arn: AWS: the role to assume to reach it; "" where the key's own policy names the service.
+            vault_url: Azure: the address of the vault or Managed HSM; "" where ``key_name`` is a whole identifier.
+            entra_tenant: Azure: id of the Entra tenant that the vault belongs to.
+            key_name: Azure: name or identifier of the key. A version in it is dropped: the newest one serves.
             nickname: For people.
             activation_date: ISO 8601 date or instant, UTC without an offset; "" for at once.
             reversible: Whether going back to the platform's key stays possible; fixed with the first key.
@@ -47,7 +54,17 @@ class KeyCalls(Calls):
         Raises:
             KeyCheckFailed: The key did not pass its examination, which is in the error; nothing was changed.
         """
-        body = _body(provider, key_arn, role_arn, nickname, activation_date, reversible=reversible)
+        body = _body(
+            provider=provider,
+            key_arn=key_arn,
+            role_arn=role_arn,
+            vault_url=vault_url,
+            entra_tenant=entra_tenant,
+            key_name=key_name,
+            nickname=nickname,
+            activation_date=activation_date,
+            reversible=reversible,
+        )
         return key_values.key_configured(self._json("PUT", _key(tenant_id), body, patience=PATIENCE))
 
     def validate_key(
@@ -55,14 +72,27 @@ class KeyCalls(Calls):
         tenant_id: str,
         *,
         provider: str,
-        key_arn: str,
+        key_arn: str = "",
         role_arn: str = "",
+        vault_url: str = "",
+        entra_tenant: str = "",
+        key_name: str = "",
         nickname: str = "",
         activation_date: str = "",
         reversible: bool = False,
     ) -> Report:
         """Examine a key without putting it to use. Arguments as in `configure_key`."""
-        body = _body(provider, key_arn, role_arn, nickname, activation_date, reversible=reversible)
+        body = _body(
+            provider=provider,
+            key_arn=key_arn,
+            role_arn=role_arn,
+            vault_url=vault_url,
+            entra_tenant=entra_tenant,
+            key_name=key_name,
+            nickname=nickname,
+            activation_date=activation_date,
+            reversible=reversible,
+        )
         return key_values.report(self._json("POST", _key(tenant_id) + "/validate", body, patience=PATIENCE))
 
     def revert_key(self, tenant_id: str) -> KeyStatus:
@@ -74,19 +104,21 @@ class KeyCalls(Calls):
         """Have done what is due: a scheduled key activated, an interrupted change finished."""
         return key_values.key_status(self._json("POST", _key(tenant_id) + "/check", {}, patience=PATIENCE))
 
-    def key_setup(self, tenant_id: str, provider: str) -> SetupKit:
+    def key_setup(self, tenant_id: str, provider: str, *, entra_tenant: str = "") -> SetupKit:
         """What a tenant does in its own cloud to let the service use a key.
 
         Args:
             tenant_id: The tenant.
-            provider: The cloud: ``aws_kms``.
+            provider: The cloud: ``aws_kms`` or ``azure_key_vault``.
+            entra_tenant: Azure: id of the tenant's Entra tenant, if it is known already.
 
         Raises:
             InvalidRequest: That is no cloud's name.
         """
         if not _PROVIDER.fullmatch(provider):
             raise InvalidRequest("a provider's name is lower-case letters, digits and underscores")
-        return key_documents.setup_kit(self._json("GET", f"{_key(tenant_id)}/setup/{provider}"))
+        query = f"?{urlencode({'entra_tenant': entra_tenant})}" if entra_tenant else ""
+        return key_documents.setup_kit(self._json("GET", f"{_key(tenant_id)}/setup/{provider}{query}"))
 
     def key_export(self, tenant_id: str) -> KeyExport:
         """A tenant's wrapped branch key rows, for reading messages without the service."""
@@ -101,10 +133,6 @@ def _key(tenant_id: str) -> str:
     return tenant_path(tenant_id) + "/key"
 
 
-def _body(
-    provider: str, key_arn: str, role_arn: str, nickname: str, activation_date: str, *, reversible: bool
-) -> dict[str, object]:
-    given = {"role_arn": role_arn, "nickname": nickname, "activation_date": activation_date}
-    body: dict[str, object] = {"provider": provider, "key_arn": key_arn}
-    body |= {name: value for name, value in given.items() if value}
-    return {**body, "reversible": True} if reversible else body
+def _body(**fields: str | bool) -> dict[str, object]:
+    # What was not given stays out: the service tells what is missing, and what is another cloud's.
+    return {name: value for name, value in fields.items() if value}

@@ -23,10 +23,11 @@ class SetupKit:
     """What a tenant does in its own cloud to let the service use a key.
 
     Attributes:
-        tenant_id: The tenant that the policies are bound to.
+        tenant_id: The tenant that it is bound to.
         provider: The cloud.
-        external_id: What the service presents when it assumes the tenant's role.
-        identity: Whom the policies name.
+        external_id: AWS: what the service presents when it assumes the tenant's role. Azure: what the key carries in
+            its tag ``keystead-proof``.
+        identity: Whom the tenant lets in: AWS: an ARN. Azure: the application.
         documents: JSON documents by name.
         steps: In order.
     """

@@ -17,6 +17,7 @@ class PendingKey:
     nickname: str
     activation: str
     reversible: bool
+    entra_tenant: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,9 @@ class KeyStatus:
         warnings: Sentences; empty if all is well.
         nickname: The tenant's name for its KEK, or "".
         role_arn: AWS: the role through which it is reached, or "".
+        entra_tenant: Azure: id of the Entra tenant that the vault belongs to, or "".
+        kek_version: Where the provider's keys have versions: the one that new data keys hang on; else "".
+        kek_versions: Likewise: every version of the tenant's KEKs that rows still name. They must stay enabled.
         reversible: Whether going back to the platform's key is possible.
         exclusive_from: UTC: from when on no backup holds a row under the former KEK; "" if none ever did, or while a
             change is under way.
@@ -80,6 +84,9 @@ class KeyStatus:
     warnings: tuple[str, ...]
     nickname: str
     role_arn: str
+    entra_tenant: str
+    kek_version: str
+    kek_versions: tuple[str, ...]
     reversible: bool
     exclusive_from: str
     pending: PendingKey | None
@@ -161,6 +168,8 @@ _STATUS_TEXTS = (
     "rotation_due",
     "nickname",
     "role_arn",
+    "entra_tenant",
+    "kek_version",
     "exclusive_from",
 )
 
@@ -178,6 +187,7 @@ def key_status(fields: Fields) -> KeyStatus:
         versions=fields.get("versions", int),
         bounds=fields.pairs("bounds", float),
         warnings=fields.texts("warnings"),
+        kek_versions=fields.texts("kek_versions"),
         reversible=fields.get("reversible", bool),
         pending=fields.inner("pending", _pending),
         move=fields.inner("move", _move),
@@ -186,7 +196,7 @@ def key_status(fields: Fields) -> KeyStatus:
 
 
 def _pending(fields: Fields) -> PendingKey:
-    texts = ("kek", "role_arn", "nickname", "activation")
+    texts = ("kek", "role_arn", "nickname", "activation", "entra_tenant")
     return PendingKey(**{name: fields.get(name, str) for name in texts}, reversible=fields.get("reversible", bool))
 
 

@@ -30,7 +30,7 @@ from core.service.results import (
     SetupKit,
 )
 from core.service.rotation import RotationService
-from core.service.setup_kits import SetupKits
+from core.service.setup_kits import Consent, SetupKits
 from core.service.status import StatusService
 from core.service.tenants import Tenants
 
@@ -123,7 +123,8 @@ class Keystead:
     def configure_key(self, caller: Caller, tenant_id: str, target: KeyTarget) -> KeyConfigured:
         """Put a tenant under a KEK of its own, or under another; see `KeyConfiguration.configure`."""
         with self._parts.gate.enter(caller, Op.KEY_CONFIGURE, tenant_id) as facts:
-            facts.update(kek=target.locator, role_arn=target.role_arn, activation=target.activation)
+            facts.update(kek=target.locator, role_arn=target.role_arn, entra_tenant=target.entra_tenant)
+            facts.update(activation=target.activation)
             report = self._parts.key_configuration.configure(tenant_id, target, facts)
             return KeyConfigured(report, self._parts.status.status(tenant_id))
 
@@ -139,10 +140,14 @@ class Keystead:
             self._parts.key_configuration.check(tenant_id, facts)
             return self._parts.status.status(tenant_id)
 
-    def key_setup(self, caller: Caller, tenant_id: str, provider: str) -> SetupKit:
+    def key_setup(self, caller: Caller, tenant_id: str, provider: str, entra_tenant: str = "") -> SetupKit:
         """What the tenant does in its own cloud; see `SetupKits.kit`."""
         with self._parts.gate.enter(caller, Op.KEY_SETUP, tenant_id):
-            return self._parts.setup_kits.kit(tenant_id, provider)
+            return self._parts.setup_kits.kit(tenant_id, provider, entra_tenant)
+
+    def azure_consent(self, state: str, entra_tenant: str, *, consented: bool) -> Consent:
+        """What to tell an administrator whom Entra sends back; see `SetupKits.consent`. Open to all."""
+        return self._parts.setup_kits.consent(state, entra_tenant, consented=consented)
 
     def key_export(self, caller: Caller, tenant_id: str) -> KeyExport:
         """Everything needed to read messages without this service; see `KeyExports.export`."""

@@ -1,18 +1,47 @@
-"""What a tenant needs before it can configure a key: the policies to set in its own cloud, and its external id."""
+"""What a tenant needs before it can configure a key: the policies to set in its own cloud, and its external id; and
+what to tell its administrator whom Entra sends back after the consent.
+"""
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from core.domain.consent import check_state, tenant_of
 from core.domain.tenants import TenantRecord
-from core.errors import NotFound, ProviderSignal
+from core.domain.vaults import entra_tenant as checked_entra_tenant
+from core.errors import InvalidRequest, KeysteadError, NotFound, ProviderSignal, StoreUnavailable
 from core.service.providers import Providers
 from core.service.results import SetupKit
 from core.service.tenant_records import TenantRecords
 from core.service.tenants import Tenants
 
 EXTERNAL_ID_BYTES = 24
+_CONSENTED = (
+    "The application is let into your Entra tenant, and to no key yet. Assign it its role on your key and set the "
+    "key's tag, as the setup kit says; then have the key examined: POST .../key/validate, or 'keystead key validate'."
+)
+_NOT_CONSENTED = (
+    "Nothing was consented to, so nothing changed. Open the link of the setup kit again, as an administrator of your "
+    "Entra tenant; or create the service principal with 'az ad sp create', as the kit says."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What came back from an administrator's consent. A browser brought it, so it proves nothing.
+
+    Attributes:
+        tenant_id: Whose link it was.
+        entra_tenant: The Entra tenant that was asked, a lower-case GUID.
+        consented: Whether the administrator let the application in, as the browser says.
+        next: What to do now.
+    """
+
+    tenant_id: str
+    entra_tenant: str
+    consented: bool
+    next: str
 
 
 class SetupKits:
@@ -46,6 +75,33 @@ class SetupKits:
         return SetupKit(
             tenant_id, provider, record.external_id, str(kit["identity"]), dict(kit["documents"]), tuple(kit["steps"])
         )
+
+    def consent(self, state: str, entra_tenant: str, *, consented: bool) -> Consent:
+        """What to tell an administrator whom Entra sends back; changes nothing. Open to all.
+
+        Args:
+            state: From the link; shows that this service made it for a tenant of its own.
+            entra_tenant: The Entra tenant that was asked, as Entra names it.
+            consented: Whether it says that the administrator consented.
+
+        Raises:
+            InvalidRequest: No link of this service's leads here: one and the same answer, whatever is wrong, so that
+                nobody learns whether a tenant exists.
+            StoreUnavailable: Nothing can be read now.
+        """
+        try:
+            tenant_id, asked = tenant_of(state), checked_entra_tenant(entra_tenant)
+            # A tenant that has no external id yet was never given a link; the check refuses it too.
+            check_state(state, tenant_id, self._tenants.read(tenant_id).external_id, asked)
+        except StoreUnavailable:
+            raise
+        except KeysteadError:
+            # Also what only a tenant that exists can cause: a spent id, a damaged record, a MAC that waits for a KMS.
+            raise InvalidRequest(
+                "this is not the end of a consent link of this service",
+                hint="take a new link from the setup kit, GET .../key/setup/azure_key_vault, or try again later",
+            ) from None
+        return Consent(tenant_id, asked, consented, _CONSENTED if consented else _NOT_CONSENTED)
 
     def with_external_id(self, tenant_id: str) -> TenantRecord:
         """A tenant's record with its external id, made by this service on first need and never changed again.

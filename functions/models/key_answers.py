@@ -24,6 +24,7 @@ class PendingKey(Model):
 
     kek: str
     role_arn: str
+    entra_tenant: str
     nickname: str
     activation: str = Field(description="UTC, ISO 8601")
     reversible: bool
@@ -61,6 +62,13 @@ class KeyStatus(Model):
     warnings: Sequence[str]
     nickname: str = Field(description="The tenant's name for its key, or empty")
     role_arn: str = Field(description="AWS: the role through which it is reached, or empty")
+    entra_tenant: str = Field(description="Azure: id of the Entra tenant that the vault belongs to, or empty")
+    kek_version: str = Field(
+        description="Where the provider's keys have versions: the one that new data keys hang on; else empty"
+    )
+    kek_versions: Sequence[str] = Field(
+        description="Likewise: every version of the tenant's keys that stored rows still name. They must stay enabled"
+    )
     reversible: bool = Field(description="Whether going back to the platform's key is possible")
     exclusive_from: str = Field(
         description="UTC: from when on no backup holds a row under the former key; empty if none ever did, or while a "
@@ -90,7 +98,7 @@ class SetupStep(Model):
 
     title: str
     text: str
-    commands: Sequence[str] = Field(description="For a shell with the AWS CLI")
+    commands: Sequence[str] = Field(description="For a shell with the AWS CLI or the Azure CLI")
 
 
 class SetupKit(Model):
@@ -98,10 +106,22 @@ class SetupKit(Model):
 
     tenant_id: str
     provider: str
-    external_id: str = Field(description="What this service presents when it assumes the tenant's role")
-    identity: str = Field(description="Whom the policies name")
-    documents: Mapping[str, Any] = Field(description="Policies by name")
+    external_id: str = Field(
+        description="AWS: what this service presents when it assumes the tenant's role. Azure: what the key carries in "
+        "its tag `keystead-proof`"
+    )
+    identity: str = Field(description="Whom the tenant lets in. AWS: an ARN. Azure: the application")
+    documents: Mapping[str, Any] = Field(description="JSON documents by name, such as policies")
     steps: Sequence[SetupStep]
+
+
+class Consent(Model):
+    """What came back from an administrator's consent. A browser brought it, so it proves nothing; nothing changed."""
+
+    tenant_id: str
+    entra_tenant: str = Field(description="The Entra tenant whose administrator was asked, or empty if it is not told")
+    consented: bool = Field(description="Whether the administrator let this service's application in")
+    next: str = Field(description="What to do now")
 
 
 class KeyExport(Model):

@@ -18,7 +18,16 @@ from tests.client.test_client import STATUS, TENANT, Recorder, asked
 ARN = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 ROLE = "arn:aws:iam::111122223333:role/keystead"
 CHECK = {"name": "rotation", "result": "warn", "observed": "off", "remedy": "Turn it on."}
-PENDING = {"kek": ARN, "role_arn": ROLE, "nickname": "n", "activation": "2027", "reversible": True}
+VAULT, ENTRA = "https://acme-kv.vault.azure.net", "11112222-3333-4444-5555-666677778888"
+KID = f"{VAULT}/keys/kek/" + "0" * 32
+PENDING = {
+    "kek": ARN,
+    "role_arn": ROLE,
+    "entra_tenant": "",
+    "nickname": "n",
+    "activation": "2027",
+    "reversible": True,
+}
 MOVE = {"moving_from": "local:platform", "moving_to": ARN, "rewrapped": 1, "total": 3}
 KIT: dict[str, Any] = {
     "tenant_id": "acme",
@@ -59,6 +68,18 @@ def test_configure_key_sends_what_was_given() -> None:
     assert json.loads(recorder.requests[0].content) == everything
 
 
+def test_a_key_in_azure_is_named_by_its_vault_and_entra_tenant() -> None:
+    named = {"provider": "azure_key_vault", "vault_url": VAULT, "entra_tenant": ENTRA, "key_name": "kek"}
+    recorder, service = asked(httpx.Response(200, json=CONFIGURED))
+    service.configure_key("acme", **named)  # type: ignore[arg-type]
+    assert json.loads(recorder.requests[0].content) == named
+    everything: dict[str, Any] = {**named, "nickname": "n", "activation_date": "2027-01-31", "reversible": True}
+    for call, answer in (("configure_key", CONFIGURED), ("validate_key", REPORT)):
+        recorder, service = asked(httpx.Response(200, json=answer))
+        getattr(service, call)("acme", **everything)
+        assert json.loads(recorder.requests[0].content) == everything
+
+
 def test_validate_key() -> None:
     recorder, service = asked(httpx.Response(200, json=REPORT))
     report = service.validate_key("acme", provider="aws_kms", key_arn=ARN, role_arn=ROLE)
@@ -71,15 +92,30 @@ def test_a_key_s_status_with_all_there_is() -> None:
     more = {"pending": PENDING, "move": MOVE, "exclusive_from": "2027", "unreadable_versions": 2, "reversible": True}
     _, service = asked(httpx.Response(200, json={**STATUS, **more}))
     found = service.key_status("acme")
-    assert found.pending == PendingKey(ARN, ROLE, "n", "2027", reversible=True)
+    assert found.pending == PendingKey(ARN, ROLE, "n", "2027", reversible=True, entra_tenant="")
     assert found.move == Move("local:platform", ARN, 1, 3)
     assert (found.exclusive_from, found.unreadable_versions, found.reversible) == ("2027", 2, True)
+
+
+def test_a_key_s_status_in_azure() -> None:
+    more = {"entra_tenant": ENTRA, "kek_version": KID, "kek_versions": [KID, KID.replace("0", "1")]}
+    _, service = asked(httpx.Response(200, json={**STATUS, **more, "pending": {**PENDING, "entra_tenant": ENTRA}}))
+    found = service.key_status("acme")
+    assert (found.entra_tenant, found.kek_version) == (ENTRA, KID)
+    assert found.kek_versions == (KID, KID.replace("0", "1"))
+    assert found.pending is not None
+    assert found.pending.entra_tenant == ENTRA
 
 
 @pytest.mark.parametrize(
     "broken",
     [
         {"pending": {}},
+        {"pending": {name: value for name, value in PENDING.items() if name != "entra_tenant"}},
+        {"entra_tenant": None},
+        {"kek_version": 1},
+        {"kek_versions": KID},
+        {"kek_versions": [1]},
         {"pending": "x"},
         {"pending": {**PENDING, "reversible": 1}},
         {"move": {**MOVE, "total": "3"}},
@@ -111,6 +147,15 @@ def test_key_setup() -> None:
     assert (kit.external_id, kit.identity, kit.documents) == ("e", ROLE, KIT["documents"])
     assert [(step.title, step.text, step.commands) for step in kit.steps] == [("t", "x", ("aws kms",))]
     assert recorder.lines == ["GET /v1/tenants/acme/key/setup/aws_kms"]
+
+
+def test_key_setup_for_an_entra_tenant() -> None:
+    recorder, service = asked(httpx.Response(200, json=KIT))
+    service.key_setup("acme", "azure_key_vault", entra_tenant=ENTRA)
+    assert recorder.lines == [f"GET /v1/tenants/acme/key/setup/azure_key_vault?entra_tenant={ENTRA}"]
+    recorder, service = asked(httpx.Response(200, json=KIT))
+    service.key_setup("acme", "azure_key_vault", entra_tenant="a&b=c/../d #")
+    assert recorder.lines == ["GET /v1/tenants/acme/key/setup/azure_key_vault?entra_tenant=a%26b%3Dc%2F..%2Fd+%23"]
 
 
 @pytest.mark.parametrize("provider", ["", "aws/kms", "../key", "AWS", "a?b", "a" * 65])

@@ -26,11 +26,15 @@ from core.service.results import (
     Rotation,
     SetupKit,
 )
+from core.service.setup_kits import Consent
 
 WHEN = "2026-01-02T03:04:05.000000Z"
 UUID_A = "11111111-2222-4333-8444-555555555555"
 ARN = f"arn:aws:kms:eu-central-1:111122223333:key/{UUID_A}"
 ROLE = "arn:aws:iam::111122223333:role/keystead"
+VAULT, ENTRA = "https://acme-kv.vault.azure.net", "11112222-3333-4444-5555-666677778888"
+KEY_ID = f"{VAULT}/keys/kek"
+KEY_VERSION = f"{KEY_ID}/{'0123456789abcdef' * 2}"
 TARGET = KeyTarget(ARN, ROLE, "production", WHEN, reversible=True)
 REPORT = Report(
     (
@@ -53,6 +57,8 @@ class FakeKeystead:
         self.breaks: Exception | None = None
         self.overhead = b"sealed:"
         self.targets: list[KeyTarget] = []
+        self.setups: list[tuple[str, str]] = []
+        self.consents: list[tuple[str, str, bool]] = []
         self.changes: dict[str, object] = {}
 
     def as_keystead(self) -> Keystead:
@@ -108,10 +114,15 @@ class FakeKeystead:
     def check_key(self, caller: Caller, tenant_id: str) -> KeyStatus:
         return replace(self.key_status(caller, tenant_id), pending=None, move=None)
 
-    def key_setup(self, caller: Caller, tenant_id: str, provider: str) -> SetupKit:
+    def key_setup(self, caller: Caller, tenant_id: str, provider: str, entra_tenant: str = "") -> SetupKit:
         self._note(caller)
+        self.setups.append((provider, entra_tenant))
         step = {"title": "Set the key's policy", "text": "It names us.", "commands": ["aws kms put-key-policy"]}
         return SetupKit(tenant_id, provider, "keystead-x", ROLE, {"key_policy": {"Version": "2012-10-17"}}, (step,))
+
+    def azure_consent(self, state: str, entra_tenant: str, *, consented: bool) -> Consent:
+        self.consents.append((state, entra_tenant, consented))
+        return Consent("acme", ENTRA, consented, "go on")
 
     def key_export(self, caller: Caller, tenant_id: str) -> KeyExport:
         self._note(caller)
@@ -141,6 +152,9 @@ class FakeKeystead:
             warnings=("none really",),
             nickname="production",
             role_arn=ROLE,
+            entra_tenant=ENTRA,
+            kek_version=KEY_VERSION,
+            kek_versions=(KEY_VERSION,),
             reversible=True,
             exclusive_from=WHEN,
             pending=TARGET,

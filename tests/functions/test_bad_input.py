@@ -9,9 +9,11 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
+from core.domain.consent import make_state
 from functions.local.logs import JsonFormatter
 from functions.messages import MAX_BODY, Response
 from tests.functions import tokens
@@ -56,7 +58,10 @@ def length(size: object) -> tuple[str, str]:
 
 
 KEY = "/v1/tenants/acme/key"
+SETUP, CONSENT = f"{KEY}/setup/azure_key_vault", "/v1/azure/consent"
 ARN = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+VAULT, ENTRA = "https://acme-kv.vault.azure.net", "11112222-3333-4444-5555-666677778888"
+STATE = make_state("acme", "keystead-of-nobody", ENTRA)
 OPERATOR = tokens.mint(tenant_id=None, scope="platform:operate")
 
 
@@ -68,6 +73,24 @@ def key_body(name: str, **fields: object) -> Iterator[Bad]:
         yield Bad(f"{method} key: {name}", 400, "invalid_request", method, path, chunks=(data,))
 
 
+def azure_body(name: str, **fields: object) -> Iterator[Bad]:
+    """The same of a key in Azure."""
+    named = {
+        "provider": "azure_key_vault",
+        "vault_url": VAULT,
+        "entra_tenant": ENTRA,
+        "key_name": "kek",
+        "key_arn": "-",
+    }
+    yield from key_body(f"azure: {name}", **{**named, **fields})
+
+
+def consent(name: str, **query: str) -> Bad:
+    """What Entra never sends back, and one that never was a link of ours."""
+    target = f"/v1/azure/consent?{urlencode(query)}" if query else "/v1/azure/consent"
+    return Bad(f"consent: {name}", 400, "invalid_request", "GET", target, headers=(), chunks=(), token=None)
+
+
 def update(name: str, **fields: object) -> Bad:
     data = json.dumps(fields).encode()
     return Bad(f"tenant: {name}", 400, "invalid_request", "PATCH", "/v1/tenants/acme", chunks=(data,), token=OPERATOR)
@@ -77,7 +100,39 @@ CASES = [
     *key_body("unknown field", **{CANARY: CANARY}),
     *key_body("no provider", provider="-"),
     *key_body("unknown provider", provider=CANARY),
-    *key_body("later provider", provider="azure_key_vault"),
+    *key_body("fields of another cloud", provider="azure_key_vault"),
+    *key_body("vault beside an arn", vault_url=VAULT),
+    *key_body("entra tenant beside an arn", entra_tenant=CANARY),
+    *key_body("list of providers", provider=["aws_kms", CANARY]),
+    *azure_body("unknown field", **{CANARY: CANARY}),
+    *azure_body("an arn", key_arn=ARN),
+    *azure_body("a role", role_arn=""),
+    *azure_body("no vault", vault_url="-"),
+    *azure_body("empty vault", vault_url=""),
+    *azure_body("null vault", vault_url=None),
+    *azure_body("vault in no cloud", vault_url=f"https://{CANARY}.example"),
+    *azure_body("long vault", vault_url=VAULT + "/" * 300),
+    *azure_body("vault that is a list", vault_url=[VAULT]),
+    *azure_body("no entra tenant", entra_tenant="-"),
+    *azure_body("empty entra tenant", entra_tenant=""),
+    *azure_body("entra tenant by its domain", entra_tenant=f"{CANARY}.onmicrosoft.com"),
+    *azure_body("entra tenant in braces", entra_tenant="{" + ENTRA + "}"),
+    *azure_body("entra tenant and more", entra_tenant=f"{ENTRA}\n"),
+    *azure_body("entra tenant in other digits", entra_tenant=ENTRA.replace("1", "\u0661")),
+    *azure_body("entra tenant that is a number", entra_tenant=1111),
+    *azure_body("long entra tenant", entra_tenant=CANARY * 30),
+    *azure_body("no key name", key_name="-"),
+    *azure_body("empty key name", key_name=""),
+    *azure_body("key name with a path", key_name=f"kek/../{CANARY}"),
+    *azure_body("key name with a query", key_name=f"kek?{CANARY}"),
+    *azure_body("long key name", key_name=CANARY.replace("_", "-") * 50),
+    *azure_body("key of another vault", key_name=f"https://{CANARY}.vault.azure.net/keys/kek"),
+    *azure_body("a secret, no key", key_name=f"{VAULT}/secrets/{CANARY}"),
+    *azure_body("short version", key_name=f"{VAULT}/keys/kek/0123"),
+    *azure_body("nickname that steers", nickname=f"{CANARY}\x1b[2J"),
+    *azure_body("impossible date", activation_date="2027-02-30"),
+    *azure_body("reversible in words", reversible="true"),
+    *azure_body("many fields", **{f"field{n}": n for n in range(40)}),
     *key_body("own provider", provider="local", key_arn="local:platform"),
     *key_body("no arn", key_arn="-"),
     *key_body("null arn", key_arn=None),
@@ -112,6 +167,23 @@ CASES = [
     Bad("fields of a check", 400, "invalid_request", target=f"{KEY}/check", chunks=(b'{"tenant_id":"beta"}',)),
     Bad("query of an export", 400, "invalid_request", "GET", f"{KEY}/export?{CANARY}=1", headers=(), chunks=()),
     Bad("setup of no cloud", 400, "invalid_request", "GET", f"{KEY}/setup/{CANARY}", headers=(), chunks=()),
+    Bad("setup for no entra tenant", 400, "invalid_request", "GET", f"{SETUP}?entra_tenant={CANARY}", (), ()),
+    Bad("setup for a long one", 400, "invalid_request", "GET", f"{SETUP}?entra_tenant={'a' * 300}", (), ()),
+    Bad("setup for two", 400, "invalid_request", "GET", f"{SETUP}?entra_tenant={ENTRA}&entra_tenant={ENTRA}", (), ()),
+    Bad("setup of aws for one", 400, "invalid_request", "GET", f"{KEY}/setup/aws_kms?entra_tenant={ENTRA}", (), ()),
+    Bad("setup with more", 400, "invalid_request", "GET", f"{SETUP}?{CANARY}={CANARY}", (), ()),
+    consent("nothing"),
+    consent("no state", tenant=ENTRA, admin_consent="True"),
+    consent("no entra tenant", state=STATE, admin_consent="True"),
+    consent("a state of another", state=STATE, tenant=ENTRA, admin_consent="True"),
+    consent("a state of nobody", state=STATE.replace("acme", "nobody"), tenant=ENTRA, admin_consent="True"),
+    consent("no state at all", state=CANARY, tenant=ENTRA, admin_consent="True"),
+    consent("what scripts do", state="<script>", tenant=CANARY, error=CANARY, error_description=f"<b>{CANARY}"),
+    consent("too long", state=STATE, tenant=ENTRA, error_description=CANARY * 300),
+    consent("too many", **{f"{CANARY}{n}": "x" for n in range(20)}),
+    Bad("consent with a body", 400, "invalid_request", "GET", CONSENT, (JSON, length(2)), (b"{}",), token=None),
+    Bad("consent posted", 405, "method_not_allowed", "POST", CONSENT, (JSON,), (b"{}",), token=None),
+    Bad("consent twice", 400, "invalid_request", "GET", f"{CONSENT}?state=a&state={CANARY}", (), (), token=None),
     Bad("setup of nothing", 404, "not_found", "GET", f"{KEY}/setup/", headers=(), chunks=()),
     Bad("post to setup", 405, "method_not_allowed", "POST", f"{KEY}/setup/aws_kms"),
     update("nothing to change"),
@@ -219,6 +291,7 @@ CASES = [
             ("POST", "/validate"),
             ("POST", "/check"),
             ("GET", "/setup/aws_kms"),
+            ("GET", "/setup/azure_key_vault"),
             ("GET", "/export"),
             ("POST", "/rotate"),
         )
@@ -270,6 +343,7 @@ def test_bad_request(bad: Bad, app: Any, logged: io.StringIO) -> None:
     assert problem["type"] == f"urn:keystead:problem:{bad.code}"
     assert problem["request_id"] == response.headers["x-request-id"]
     assert problem["detail"]
+    assert "does not reach" not in problem["detail"], "refused for another reason: no cloud is configured here"
     assert response.headers["cache-control"] == "no-store"
     assert ("www-authenticate" in response.headers) == (bad.status == 401)
     assert ("allow" in response.headers) == (bad.status == 405)

@@ -17,7 +17,7 @@ from functions.handlers import Admission, Handler
 from functions.messages import MAX_BODY, Request, Response
 from functions.models import answers, key_answers
 from functions.models.base import Model
-from functions.models.requests import KeyBody
+from functions.models.requests import AwsKeyBody, AzureKeyBody
 from functions.operations import OPERATIONS
 from functions.route import Route
 from functions.routes import ROUTES
@@ -98,8 +98,8 @@ def test_batch_with_results_of_their_own(handler: Handler) -> None:
 SAMPLES: dict[str, tuple[object, type[Model] | None]] = {
     "create_tenant": ({"display_name": "x"}, answers.Tenant),
     "update_tenant": ({"offering": "default"}, answers.Tenant),
-    "configure_key": (dict(KeyBody.example), key_answers.KeyConfigured),
-    "validate_key": (dict(KeyBody.example), key_answers.Report),
+    "configure_key": (dict(AzureKeyBody.example), key_answers.KeyConfigured),
+    "validate_key": (dict(AwsKeyBody.example), key_answers.Report),
     "check_key": ({}, key_answers.KeyStatus),
     "rotate": ({}, key_answers.Rotation),
     "encrypt": ({"plaintext": ""}, answers.Encrypted),

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
-from core.errors import KeysteadError
+from core.errors import InvalidRequest, KeysteadError
 from functions.messages import MAX_BODY
+from functions.models.base import validate as decode
+from functions.models.requests import PROVIDERS, KeyBody
 from functions.openapi import document, markdown, possible_errors
 from functions.problems import status_of
 from functions.route import Route
@@ -53,14 +56,60 @@ def test_operation(route: Route) -> None:
 
 def test_examples_are_valid_requests() -> None:
     for route in ROUTES:
-        for model in (route.request, route.batch):
+        for model in (route.request, route.batch, *KeyBody.variants.values()):
             if model is not None and model.example and "..." not in json.dumps(dict(model.example)):
                 model.model_validate(dict(model.example))
 
 
 def test_models_allow_no_other_fields() -> None:
     for name, schema in document()["components"]["schemas"].items():
-        assert schema["additionalProperties"] is False, name
+        for part in (schemas(reference["$ref"]) for reference in schema.get("oneOf", ())):
+            assert part["additionalProperties"] is False, name
+        assert "oneOf" in schema or schema["additionalProperties"] is False, name
+
+
+def schemas(reference: str) -> dict[str, Any]:
+    found: dict[str, Any] = document()["components"]["schemas"][reference.rpartition("/")[2]]
+    return found
+
+
+def test_a_key_lies_in_one_cloud_or_the_other() -> None:
+    body = schemas("KeyBody")
+    mapping = body["discriminator"]["mapping"]
+    assert {name: schemas(reference)["properties"]["provider"]["const"] for name, reference in mapping.items()} == {
+        name: name for name in PROVIDERS
+    }
+    assert [part["$ref"] for part in body["oneOf"]] == [*mapping.values()]
+    provider = operation(next(route for route in ROUTES if route.operation == "key_setup"))["parameters"][1]
+    assert provider["schema"]["enum"] == [*mapping]
+
+
+@pytest.mark.parametrize("name", ["configure_key", "validate_key"])
+def test_both_clouds_are_shown(name: str) -> None:
+    """A tool that knows only the document tells the same bodies from others as the service does."""
+    found = operation(next(route for route in ROUTES if route.operation == name))["requestBody"]
+    content = found["content"]["application/json"]
+    assert found["required"] is True
+    assert [*content["examples"]] == [*PROVIDERS]
+    checker = OAS31Validator({**content["schema"], "components": document()["components"]})
+    aws, azure = (dict(content["examples"][cloud]["value"]) for cloud in PROVIDERS)
+    for good in (aws, azure):
+        checker.validate(good)
+        KeyBody.model_validate(good)
+    for bad in (
+        {},
+        {**aws, "provider": "azure_key_vault"},
+        {**azure, "provider": "aws_kms"},
+        {**azure, "key_arn": aws["key_arn"]},
+        {**aws, "vault_url": azure["vault_url"]},
+        {**aws, "provider": "gcp"},
+        {member: value for member, value in azure.items() if member != "entra_tenant"},
+        {member: value for member, value in azure.items() if member != "key_name"},
+        {**azure, "key_name": ""},
+    ):
+        assert not checker.is_valid(bad), bad
+        with pytest.raises(InvalidRequest):
+            decode(KeyBody, bad)
 
 
 def test_the_route_table_in_the_docs() -> None:

@@ -54,7 +54,7 @@ CALLS: dict[str, tuple[Operation, Call]] = {
     "audit_entries": (Op.AUDIT_READ, lambda k, c, w: k.audit_entries(c, "acme")),
     "audit_checkpoints": (Op.AUDIT_CHECKPOINTS, lambda k, c, w: k.audit_checkpoints(c, "acme")),
 }
-OPEN_TO_ALL = {"health", "jwks"}
+OPEN_TO_ALL = {"health", "jwks", "azure_consent"}
 ADMISSION = {"admit"}
 """Performs nothing: refuses what the operations would refuse."""
 

@@ -9,6 +9,7 @@ from functools import cache
 from threading import Lock, local
 from typing import Any
 
+from core.providers._quiet_logs import quiet
 from core.providers.aws_kms.calls import Answer, Budget, Calls, Request
 from core.providers.aws_kms.failures import Failure, own, read
 from core.providers.aws_kms.lines import Line, tell_lines
@@ -116,6 +117,7 @@ class ClientFactory:
         self._settings = settings
         self._own: Any = None
         self._finding = Lock()
+        quiet("botocore")
 
     def make(self, service: str, region: str, signing: _Signing) -> Any:
         """A client that signs with what ``signing`` holds at the time of a call."""
