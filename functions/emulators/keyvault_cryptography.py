@@ -1,0 +1,84 @@
+"""Wrap, unwrap, encrypt and decrypt as Key Vault allows them: by a version's state, its window and its permitted uses.
+
+Sources: Key Vault, "About keys" (outside of the window the service still decrypts, unwraps and verifies); reports of
+users that a disabled key still wraps, which is why that is a switch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import urlsafe_b64decode
+from collections.abc import Mapping
+from typing import Any
+
+from functions.emulators.azure_errors import bad_parameter, forbidden
+from functions.emulators.keyvault_material import base64url
+from functions.emulators.keyvault_vaults import KeyVersion
+
+USES: Mapping[str, str] = {
+    "wrapkey": "wrapKey",
+    "unwrapkey": "unwrapKey",
+    "encrypt": "encrypt",
+    "decrypt": "decrypt",
+}
+"""The permitted use that an operation needs, by the last part of its path."""
+_CREATING = frozenset({"wrapKey", "encrypt"})
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
+
+
+def perform(version: KeyVersion, operation: str, body: bytes, now: float, *, strict: bool) -> str:
+    """Carry out an operation under a version of a key.
+
+    Args:
+        version: Of the key.
+        operation: One of `USES`.
+        body: JSON with ``alg`` and ``value``.
+        now: Seconds since the epoch.
+        strict: Whether a disabled key refuses to wrap and encrypt too.
+
+    Returns:
+        The value, base64url.
+
+    Raises:
+        AzureError: 403 by the version's state, then 400 for a request that cannot be read or bytes that do not belong
+            to the version.
+    """
+    use = USES[operation]
+    if not version.enabled and (strict or use not in _CREATING):
+        raise forbidden("KeyDisabled", f"Operation {use} is not allowed on a disabled key.")
+    if use in _CREATING:
+        if version.nbf is not None and now < version.nbf:
+            raise forbidden("KeyNotYetValid", f"Operation {use} is not allowed on a key that is not yet valid.")
+        if version.exp is not None and version.exp <= now:
+            raise forbidden("KeyExpired", f"Operation {use} is not allowed on an expired key.")
+    if use not in version.key_ops:
+        raise forbidden("KeyOperationForbidden", f"Operation {use} is not permitted on this key.")
+    algorithm, value = _read(body)
+    act = version.material.encrypt if use in _CREATING else version.material.decrypt
+    return base64url(act(algorithm, value))
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object that a request's body is.
+
+    Raises:
+        AzureError: 400.
+    """
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise bad_parameter("The request body is not a JSON object.")
+    return found
+
+
+def _read(body: bytes) -> tuple[str, bytes]:
+    found = read_object(body)
+    algorithm, value = found.get("alg"), found.get("value")
+    if not isinstance(algorithm, str) or not isinstance(value, str):
+        raise bad_parameter("Property 'alg' or 'value' is missing or no text.")
+    if not _BASE64URL.fullmatch(value) or len(value) % 4 == 1:
+        raise bad_parameter("Property 'value' is not base64url.")
+    return algorithm, urlsafe_b64decode(value + "=" * (-len(value) % 4))
