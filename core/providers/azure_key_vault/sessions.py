@@ -1,0 +1,234 @@
+"""Sessions of one tenant's access to one key, and the bounded cache of them.
+
+A session is one access token, held by one client with connections of its own. It lives here and nowhere else, under a
+key that starts with the tenant and its configuration revision: no other tenant's access, nor this one's of another
+time, can come to use it. Entra does not recall tokens, so a session is given up after `REUSE_SECONDS` at the latest.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from threading import Lock
+from typing import NamedTuple
+
+from core.domain.kek import KeyAccess
+from core.domain.timing import Instant
+from core.domain.vaults import VaultKey
+from core.ports import Clock
+from core.providers.azure_key_vault.calls import Answer, Budget, Calls, Request
+from core.providers.azure_key_vault.clients import ClientFactory, VaultClient
+from core.providers.azure_key_vault.failures import TOKEN, Failure, silent
+from core.providers.azure_key_vault.meanings import Kind
+
+REUSE_SECONDS = 600
+"""Age up to which a token is used again, if the lease allows it."""
+
+
+class SessionKey(NamedTuple):
+    """What a session is kept under: whose it is first, then all that it was made from."""
+
+    tenant_id: str
+    revision: int
+    entra_tenant: str
+    host: str
+    key_name: str
+
+    @classmethod
+    def of(cls, access: KeyAccess) -> SessionKey:
+        """The key for an access that has been checked."""
+        key = VaultKey.parse(access.kek.locator)
+        return cls(access.tenant_id, access.revision, access.entra_tenant, key.host, key.name)
+
+
+class Session(NamedTuple):
+    """A client with its token, and when the token was asked for."""
+
+    client: VaultClient
+    asked: Instant
+
+
+class Entry(NamedTuple):
+    """A session in use: how many seconds old it was when it was taken up; 0 if it was begun for this use."""
+
+    session: Session
+    age: float
+
+
+class TenantSession:
+    """One tenant's access to one key.
+
+    Args:
+        key: Whose, and to what.
+        factory: Gets tokens and makes clients.
+        calls: Makes the calls.
+        clock: Counts a token's age.
+    """
+
+    def __init__(self, key: SessionKey, factory: ClientFactory, calls: Calls, clock: Clock) -> None:
+        self._key = key
+        self._factory = factory
+        self._calls, self._clock = calls, clock
+        self._session: Session | None = None
+        self._lock = Lock()  # held while one caller asks for a token
+
+    def visit(self, budget: Budget, lease: float) -> Visit:
+        """One operation's use of this access.
+
+        Args:
+            budget: Ends it.
+            lease: Seconds for which a token may be used again.
+        """
+        return Visit(self, budget, lease)
+
+    def prepare(self) -> None:
+        """Load the SDK, if it is not loaded yet; no I/O."""
+        self._factory.prepare()
+
+    def close(self) -> None:
+        """Forget the token and close idle connections."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.client.rest()
+
+    def ask_vault(self, request: Request, budget: Budget, client: VaultClient) -> Answer | Failure:
+        """Make one call to the vault with a client's token."""
+        return self._calls.make(request, lambda line: client.ask(request, line), budget, self._key.host)
+
+    def enter(self, budget: Budget, lease: float) -> Entry | Failure:
+        """A session young enough, or a new one."""
+        limit = min(lease, REUSE_SECONDS)
+        found = self._usable(limit)
+        if found is not None:
+            return found
+        if limit <= 0:  # nobody else's token will do
+            return self._begin(budget)
+        if not self._lock.acquire(timeout=max(budget.left(), 0)):
+            return silent(TOKEN, "time was up while another call asked for a token")
+        try:
+            return self._usable(limit) or self._begin(budget)
+        finally:
+            self._lock.release()
+
+    def forget(self, session: Session) -> None:
+        """Use this session no more, wherever it is used now."""
+        if self._session is session:
+            self._session = None
+
+    def _usable(self, limit: float) -> Entry | None:
+        session = self._session
+        if session is None or limit <= 0:
+            return None
+        age = self._now().elapsed(session.asked)
+        return Entry(session, max(age, 0.0)) if age < limit else None
+
+    def _begin(self, budget: Budget) -> Entry | Failure:
+        asked = self._now()
+        entra_tenant, host = self._key.entra_tenant, self._key.host
+        found = self._calls.token(lambda line: self._factory.token(entra_tenant, host, line), budget, entra_tenant)
+        if isinstance(found, Failure):
+            return found
+        self._session = session = Session(self._factory.client(host, found), asked)
+        return Entry(session, 0.0)
+
+    def _now(self) -> Instant:
+        return Instant(self._clock.wall(), self._clock.boot())
+
+
+class Visit:
+    """One operation's use of an access: several calls, one budget, and at most one token (or one renewal of it).
+
+    Args:
+        session: The access.
+        budget: Ends it.
+        lease: Seconds for which a token may be used again.
+    """
+
+    def __init__(self, session: TenantSession, budget: Budget, lease: float) -> None:
+        self._session = session
+        self._budget = budget
+        self._lease = lease
+        self._entered: Entry | None = None
+
+    @property
+    def proved_ago(self) -> float:
+        """Seconds before this visit for which nobody asked Entra whether we may still enter."""
+        return 0.0 if self._entered is None else self._entered.age
+
+    def ask(self, request: Request) -> Answer | Failure:
+        """Make a call to the vault, asking for a token before the first one where there is none to use again."""
+        entered = self._enter()
+        if isinstance(entered, Failure):
+            return entered
+        found = self._ask(request, entered)
+        if not isinstance(found, Failure):
+            return found
+        if found.kind in (Kind.DENIAL, Kind.STATE, Kind.CREDENTIALS):
+            self._session.forget(entered.session)
+        if found.kind is not Kind.CREDENTIALS:
+            return found
+        # The vault does not take a token that it may have taken before: Entra is asked for another.
+        self.rest()
+        self._entered, self._lease = None, 0
+        entered = self._enter()
+        if isinstance(entered, Failure):
+            return entered
+        found = self._ask(request, entered)
+        if isinstance(found, Failure) and found.kind is Kind.CREDENTIALS:
+            # Entra has just shown that our own credentials are in order, and nothing that a tenant does ends like
+            # this: a vault of another directory says so. What is left is trouble between the two services.
+            self._session.forget(entered.session)
+            return silent(request.operation, f"{found.seen}, for a token just issued")
+        return found
+
+    def rest(self) -> None:
+        """Close idle connections until they are needed again."""
+        if self._entered is not None:
+            self._entered.session.client.rest()
+
+    def _ask(self, request: Request, entered: Entry) -> Answer | Failure:
+        return self._session.ask_vault(request, self._budget, entered.session.client)
+
+    def _enter(self) -> Entry | Failure:
+        if self._entered is None:
+            found = self._session.enter(self._budget, self._lease)
+            if isinstance(found, Failure):
+                return found
+            self._entered = found
+        return self._entered
+
+
+class SessionCache:
+    """Sessions by key, the least recently used forgotten over the limit.
+
+    Args:
+        limit: Most sessions it keeps; at least 1.
+        make: Makes one; does no I/O.
+    """
+
+    def __init__(self, limit: int, make: Callable[[SessionKey], TenantSession]) -> None:
+        self._limit = limit
+        self._make = make
+        self._sessions: OrderedDict[SessionKey, TenantSession] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: SessionKey) -> TenantSession:
+        """The session of exactly this key, made if there is none."""
+        evicted = None
+        with self._lock:
+            session = self._sessions.get(key)
+            if session is None:
+                session = self._sessions[key] = self._make(key)
+                if len(self._sessions) > self._limit:
+                    _, evicted = self._sessions.popitem(last=False)
+            self._sessions.move_to_end(key)
+        if evicted is not None:
+            evicted.close()
+        return session
+
+    def clear(self) -> None:
+        """Forget all, and close their connections."""
+        with self._lock:
+            sessions, self._sessions = list(self._sessions.values()), OrderedDict()
+        for session in sessions:
+            session.close()
