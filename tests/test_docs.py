@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,14 @@ from core import errors
 from core.bootstrap import Config
 from core.domain.states import State
 from core.domain.tenants import KeyPolicy
-from core.providers.aws_kms.checklist import NAMES
+from core.providers.aws_kms.checklist import NAMES as AWS_CHECKS
+from core.providers.azure_key_vault.checklist import NAMES as AZURE_CHECKS
+from functions.emulators.azure_wire import serve as serve_azure
+from functions.emulators.azure_world import AzureEmulator
 from functions.emulators.kms import LOCAL_ACCESS_KEY_ID, LOCAL_PRINCIPAL, LOCAL_SECRET_ACCESS_KEY, KmsEmulator
 from functions.emulators.wire import serve
 from functions.problems import status_of
-from functions.settings import SETTINGS, Settings
+from functions.settings import LOCAL_AZURE, SETTINGS, Settings
 from tests.cli.processes import environment, served
 
 ROOT = Path(__file__).parent.parent
@@ -65,12 +69,16 @@ def test_the_error_tree_drawn_is_the_error_tree() -> None:
         assert status_of(classes[name]("x")) == int(status), name
 
 
-def test_the_guide_names_every_check_of_an_examination() -> None:
+@pytest.mark.parametrize(
+    ("cloud", "told", "names"), [("aws_kms", "AWS", AWS_CHECKS), ("azure_key_vault", "Azure", AZURE_CHECKS)]
+)
+def test_the_guide_names_every_check_of_an_examination(cloud: str, told: str, names: tuple[str, ...]) -> None:
     guide = (ROOT / "docs" / "byok.md").read_text()
-    listed = re.findall(r"^\| `(\w+)` \|", guide.partition("<!-- checks")[2].partition("<!-- /checks")[0], re.MULTILINE)
-    assert listed == ["entitled", *NAMES, "exclusive"]
-    (told,) = re.findall(r"(\d+) named checks", README)
-    assert int(told) == len(listed)
+    table = guide.partition(f"<!-- checks: {cloud};")[2].partition("<!-- /checks")[0]
+    listed = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+    assert listed == ["entitled", *names, "exclusive"]
+    counted = {cloud: int(number) for number, cloud in re.findall(r"(\d+) named checks in (\w+)", README)}
+    assert counted[told] == len(listed)
 
 
 def test_relative_links_lead_somewhere() -> None:
@@ -89,15 +97,24 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
     tool.chmod(0o755)
     blocks = re.findall(r"^```bash\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     assert len(blocks) >= 3
-    emulator = KmsEmulator(now=time.time)
+    emulator, emulated_azure = KmsEmulator(now=time.time), AzureEmulator(now=time.time)
     emulator.add_principal(LOCAL_ACCESS_KEY_ID, LOCAL_SECRET_ACCESS_KEY, LOCAL_PRINCIPAL)
-    with serve(emulator, port=0) as aws, served(tmp_path / ".keystead", tmp_path, "--aws-endpoint", aws.url) as lines:
+    emulated_azure.add_application(*LOCAL_AZURE)
+    with ExitStack() as running:
+        aws = running.enter_context(serve(emulator, port=0))
+        azure = running.enter_context(serve_azure(emulated_azure, port=0))
+        clouds = {
+            "KEYSTEAD_AWS_ENDPOINT_URL": aws.url,
+            "KEYSTEAD_AZURE_EMULATOR": azure.dial,
+            "KEYSTEAD_AZURE_EMULATOR_CA": azure.ca_file,
+        }
+        lines = running.enter_context(served(tmp_path / ".keystead", tmp_path, **clouds))
         url = lines[0].split()[-1]
         script = "set -euo pipefail\n" + "\n".join(blocks).replace("http://127.0.0.1:8080", url)
         done = subprocess.run(
             ["bash", "-c", script],
             cwd=tmp_path,
-            env=environment(KEYSTEAD_URL=url, KEYSTEAD_AWS_ENDPOINT_URL=aws.url),
+            env=environment(KEYSTEAD_URL=url, **clouds),
             capture_output=True,
             text=True,
             check=False,
@@ -106,5 +123,9 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
     assert "the same, byte for byte" in done.stdout
     assert (tmp_path / "LICENSE.decrypted").read_bytes() == (ROOT / "LICENSE").read_bytes()
     assert '"message"' in done.stdout
-    assert re.search(r"^state +active since", done.stdout, re.MULTILINE), "the walk through BYOK ends with its key"
-    assert "refused: the key is turned off" in done.stdout
+    walks = re.findall(r"^state +active since.*\n(?:.*\n){0,3}?key +(\S+)", done.stdout, re.MULTILINE)
+    assert {kek.partition(":")[0] for kek in walks} == {"arn", "https"}, "each walk through BYOK shows its key"
+    for said in ("refused: the key is turned off", "refused: the key in Azure is turned off", "and so is reading"):
+        assert said in done.stdout
+    assert "This key can be put to use." in done.stdout
+    assert (tmp_path / "LICENSE.served").read_bytes() == (ROOT / "LICENSE").read_bytes()

@@ -71,9 +71,15 @@ def read_export(path: Path) -> dict[str, Any]:
         export: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         ExportedRows(export)
         usable = export["kek"].startswith("arn:") and bool(export["kek"].split(":")[3])
+        in_azure = export["kek"].startswith("https://")
         "".join([export["table_name"], export["tenant_id"], *export["branch_key_ids"]])  # all are texts
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         raise Failed(f"{path} is not an export of branch keys", "'keystead key export -o FILE' writes one") from None
+    if in_azure:
+        raise Failed(
+            "these rows lie under a key in Azure Key Vault, which the official client does not reach",
+            "move to a key in AWS KMS first, or unwrap the rows in the vault as docs/exit.md says",
+        )
     if not usable:
         raise Failed("these rows lie under the service's own key, which nobody else can use")
     return export

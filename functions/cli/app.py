@@ -19,6 +19,9 @@ from functions.cli.exits import MEANINGS, Exit, exit_for
 from functions.cli.findings import findings
 from functions.cli.streams import open_standard_streams
 
+HELP = {"help_option_names": ["-h", "--help"]}
+"""Settings of every top of a command tree. A command keeps its help option from when it is first called."""
+
 
 class Terminated(BaseException):
     """A signal asked the program to end. Not an `Exception`: only clean-up may stand in its way."""

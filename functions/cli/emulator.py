@@ -1,4 +1,7 @@
-"""``keystead emulator``: a KMS of this machine's own, and the hands of the customer whose keys are in it."""
+"""``keystead emulator``: a KMS of this machine's own, and the hands of the customer whose keys are in it.
+
+What is about Azure is in modules of its own.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,11 @@ import click
 
 from core.domain.arns import KeyArn
 from core.errors import InvalidRequest
-from functions.cli.app import Terminated
+from functions.cli.app import HELP, Terminated
+from functions.cli.emulator_azure import azure
 from functions.cli.emulator_control import ask, read_policy, url_option
 from functions.cli.emulator_identities import add_user, create_role
+from functions.cli.emulator_keyvault import keyvault
 from functions.cli.options import usage_error
 from functions.cli.output import printable
 from functions.emulators.defaults import CUSTOMER_ACCOUNT, DEFAULT_PORT, DEFAULT_REGION
@@ -26,13 +31,16 @@ SIGNING_AGE = 900
 """Seconds that a request's date may differ from this machine's clock; as at AWS, clients sign with the time."""
 
 
-@click.group()
+@click.group(context_settings=HELP)
 def emulator() -> None:
-    """An emulated AWS KMS for this machine: try out BYOK and revocation without an AWS account."""
+    """Emulated clouds for this machine: try out BYOK and revocation without an account in AWS or Azure.
+
+    kms and keyvault serve one each; azure acts on the latter, all others on the former.
+    """
 
 
-emulator.add_command(add_user)
-emulator.add_command(create_role)
+for command in (add_user, create_role, keyvault, azure):
+    emulator.add_command(command)
 
 
 @emulator.command(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -13,6 +14,9 @@ from core.errors import InvalidRequest, NotFound, Unavailable
 from functions.cli.options import usage_error
 from functions.cli.output import opened, printable
 from functions.emulators.defaults import DEFAULT_PORT
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
@@ -43,24 +47,37 @@ def url_option(command: F) -> F:
     )(command)
 
 
-def ask(url: str, name: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def ask(
+    url: str,
+    name: str,
+    body: dict[str, Any] | None = None,
+    *,
+    ca_file: Path | None = None,
+    hint: str = "'keystead emulator kms' starts one; --url names another",
+) -> dict[str, Any]:
     """Ask the control API: GET without a body, POST with one.
 
+    Args:
+        url: The emulator.
+        name: Of the request.
+        body: Of a POST.
+        ca_file: PEM file with the emulator's certificate authority, where the URL is https.
+        hint: What to do if nothing answers.
+
     Raises:
-        Unavailable: Nothing answers.
+        Unavailable: Nothing answers, or the certificate authority is gone, as it is where the emulator has ended.
         NotFound, InvalidRequest: It refused.
     """
     import httpx
 
+    verify = True if ca_file is None else _trusting(ca_file, hint)
     try:
-        with httpx.Client(trust_env=False, timeout=TIMEOUT) as client:
+        with httpx.Client(trust_env=False, timeout=TIMEOUT, verify=verify) as client:
             at = f"{url}/_emulator/{name}"
             answer = client.get(at) if body is None else client.post(at, json=body)
         found = answer.json()
     except httpx.HTTPError:
-        raise Unavailable(
-            f"no emulator answers at {url}", hint="'keystead emulator kms' starts one; --url names another"
-        ) from None
+        raise Unavailable(f"no emulator answers at {url}", hint=hint) from None
     except ValueError:
         raise InvalidRequest(f"what answers at {url} is no emulator") from None
     if not isinstance(found, dict) or (answer.status_code != 200 and "error" not in found):
@@ -69,6 +86,17 @@ def ask(url: str, name: str, body: dict[str, Any] | None = None) -> dict[str, An
         return found
     refusal = NotFound if answer.status_code == 404 else InvalidRequest
     raise refusal(printable(f"the emulator refused: {found['error']} ({found.get('code', '')})"))
+
+
+def _trusting(ca_file: Path, hint: str) -> SSLContext:
+    from ssl import SSLError, create_default_context
+
+    try:
+        return create_default_context(cafile=ca_file)
+    except SSLError:
+        raise InvalidRequest(f"{ca_file} holds no certificate authority") from None
+    except OSError as error:
+        raise Unavailable(f"the emulator's authority {ca_file} cannot be read: {error.strerror}", hint=hint) from None
 
 
 def read_policy(source: str, account: str, key: str = "") -> Any:

@@ -12,6 +12,7 @@ import click
 from core.errors import AccessDenied, KeysteadError, Unauthenticated
 from functions.cli import options
 from functions.cli.exits import Exit, exit_for
+from functions.cli.key.status import version_of
 from functions.cli.output import counted, printable
 
 if TYPE_CHECKING:
@@ -43,7 +44,10 @@ def rotate(tenant: str, as_json: bool, url: str | None, token_file: Path | None,
 def check(
     ctx: click.Context, tenant: str, as_json: bool, url: str | None, token_file: Path | None, ca_file: Path | None
 ) -> None:
-    """Do what is due for keys: activate those whose date has come, finish changes that were interrupted.
+    """Do what is due for keys.
+
+    Activates those whose date has come, finishes changes that were interrupted, fetches what a key that returned gives
+    back, and takes up a new version of a key in Azure Key Vault.
 
     For one tenant (scope key:manage, or an operator's token), or with an operator's token and no tenant for all of
     them, a line each. Ends with the code of the first failure, after all were tried.
@@ -52,8 +56,11 @@ def check(
     with where.connect() as client:
         one = where.tenant or options.claimed_tenant(where.token)
         if one:
+            # To ask without the scope would be a refusal on record.
+            may_read = not as_json and "key:read" in options.claimed_scopes(where.token)
+            before = client.key_status(one).kek_version if may_read else ""
             found = client.check_key(one)
-            click.echo(json.dumps(asdict(found)) if as_json else _line(found))
+            click.echo(json.dumps(asdict(found)) if as_json else _line(found, before))
             return
         codes = [_check_one(client, other.tenant_id, as_json=as_json) for other in client.list_tenants()]
     ctx.exit(next((code for code in codes if code), Exit.OK))
@@ -80,8 +87,11 @@ def _check_one(client: KeysteadClient, tenant_id: str, *, as_json: bool) -> Exit
     return Exit.OK
 
 
-def _line(found: KeyStatus) -> str:
+def _line(found: KeyStatus, before: str = "") -> str:
     notes = [*([found.cause] if found.cause else []), *found.warnings]
+    if found.kek_version:
+        version = f"key version {version_of(found.kek_version)}"
+        notes.insert(0, f"new {version} taken up" if before not in ("", found.kek_version) else version)
     if found.pending is not None:
         notes.append(f"another key from {found.pending.activation} on")
     if found.unreadable_versions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from functions.cli.app import Cli, exit_code_table
+from functions.cli.app import HELP, Cli, exit_code_table
 from functions.cli.audit import audit
 from functions.cli.decrypt import decrypt
 from functions.cli.demo.command import demo
@@ -21,7 +21,7 @@ from functions.cli.token import token
 
 @click.group(
     cls=Cli,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={**HELP, "max_content_width": 100},
     epilog=f"""\b
 Examples:
   keystead serve                                     start the service on this machine

@@ -152,6 +152,12 @@ def claimed_tenant(token: str) -> str:
     return found if isinstance(found, str) else ""
 
 
+def claimed_scopes(token: str) -> frozenset[str]:
+    """The scopes that a JWT claims, unproved; likewise."""
+    found = (_claims(token) or {}).get("scope")
+    return frozenset(found.split()) if isinstance(found, str) else frozenset()
+
+
 def _claims(token: str) -> dict[str, Any] | None:
     """What a token claims, unproved, or None if it does not have the form of a JWT."""
     parts = token.split(".")

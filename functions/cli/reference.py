@@ -53,9 +53,13 @@ def _command(path: str, command: click.Command) -> str:
     options = [p.get_help_record(context) for p in command.params if isinstance(p, click.Option)]
     if options:
         lines += ["", "| option | meaning |", "|---|---|"]
-        lines += [f"| `{names}` | {meaning.replace('|', chr(92) + '|')} |" for names, meaning in filter(None, options)]
+        lines += [f"| `{_cell(names)}` | {_cell(meaning)} |" for names, meaning in filter(None, options)]
     examples = _examples(command.epilog or "")
     return "\n".join([*lines, "", "```sh", *examples, "```"] if examples else lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")
 
 
 def _prose(text: str) -> str:

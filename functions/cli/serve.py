@@ -145,6 +145,7 @@ def banner(settings: Settings, tenant_id: str) -> str:
         f"Keystead serves at {url}",
         f"Data and keys are in {settings.data.resolve()}",
         *([f"AWS KMS is the emulator at {settings.aws_endpoint_url}"] if settings.aws_endpoint_url else []),
+        *([f"Azure Key Vault is the emulator at {settings.azure_emulator}"] if settings.azure_emulator else []),
         "",
         f"Token of the tenant {tenant_id}, good for {LIFETIME // 3600} hour:",
         made,

@@ -83,6 +83,12 @@ MISTAKES: dict[str, tuple[Story, list[str], str, str]] = {
         ".*nobody else.*",
         "",
     ),
+    "export under a key in Azure": (
+        export_is(lambda export: {**export, "kek": "https://acme-kv.vault.azure.net/keys/kek"}),
+        [],
+        "these rows lie under a key in Azure Key Vault, which the official client does not reach",
+        r"move to a key in AWS KMS first, or unwrap the rows in the vault as docs/exit\.md says",
+    ),
     "export older than the message": (
         export_is(lambda export: {**export, "items": []}),
         [],

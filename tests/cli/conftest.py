@@ -1,9 +1,11 @@
 """The commands against the real service, in this process: HTTP ends at the handler, no socket is opened."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +19,7 @@ from functions.messages import Request
 from functions.settings import Settings
 
 Run = Callable[..., Result]
+Answers = Callable[..., list[tuple[str, Any]]]
 
 
 @dataclass
@@ -76,6 +79,25 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service
     monkeypatch.setenv("KEYSTEAD_TOKEN", found.token())
     yield found
     application.close()
+
+
+@pytest.fixture
+def asked(service: Service) -> Answers:
+    """Answers routes with documents, as ``METHOD /path-below-the-tenant``; gives what was asked, with its body."""
+
+    def given(answers: dict[str, object], tenant_id: str = "acme") -> list[tuple[str, Any]]:
+        seen: list[tuple[str, Any]] = []
+
+        def answer(request: httpx.Request) -> httpx.Response | None:
+            name = f"{request.method} {request.url.path.removeprefix(f'/v1/tenants/{tenant_id}')}"
+            seen.append((name, json.loads(request.read() or b"null")))
+            found = answers.get(name)
+            return found if found is None or isinstance(found, httpx.Response) else httpx.Response(200, json=found)
+
+        service.intercept = answer
+        return seen
+
+    return given
 
 
 @pytest.fixture

@@ -32,14 +32,17 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @contextmanager
-def served(data: Path, directory: Path, *arguments: str) -> Iterator[list[str]]:
-    """Run ``keystead serve`` on a free port; gives the lines it printed once it answers, and stops it afterwards."""
+def served(data: Path, directory: Path, *arguments: str, **more: str) -> Iterator[list[str]]:
+    """Run ``keystead serve`` on a free port, with more variables in its environment.
+
+    Gives the lines it printed once it answers, and stops it afterwards.
+    """
     printed = directory / "serve.out"
     with printed.open("wb") as out, (directory / "serve.log").open("ab") as log:
         process = subprocess.Popen(
             [*KEYSTEAD, "serve", "--port", "0", "--data", str(data), *arguments],
             cwd=directory,
-            env=environment(),
+            env=environment(**more),
             stdout=out,
             stderr=log,
         )

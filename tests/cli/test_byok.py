@@ -1,6 +1,8 @@
-"""A tenant brings its own key, takes it away and back, replaces it and leaves: the real service, the real emulator."""
+"""A tenant brings its own key, takes it away and back, replaces it, moves it to another cloud and leaves: the real
+service, the real emulators."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +10,22 @@ import httpx
 import pytest
 
 from functions.cli.exits import Exit
+from functions.emulators.azure_wire import AzureEmulatorServer
+from functions.emulators.azure_wire import serve as serve_azure
+from functions.emulators.azure_world import AzureEmulator
+from functions.settings import LOCAL_AZURE
 from tests.cli.conftest import Run, errors
 from tests.cli.processes import emulated, mint, served
 
 ACCOUNT = "111122223333"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/keystead-byok"
+ENTRA_TENANT = "11112222-3333-4444-5555-666677778888"
 PLAIN = b"the tenant's own\n"
+
+
+def variables(server: AzureEmulatorServer) -> dict[str, str]:
+    """What tells services and commands where the emulator of Azure is."""
+    return {"KEYSTEAD_AZURE_EMULATOR": server.dial, "KEYSTEAD_AZURE_EMULATOR_CA": server.ca_file}
 
 
 class Story:
@@ -49,6 +61,16 @@ class Story:
         answer = httpx.post(f"{self.emulator}/_emulator/create-role", json=body, trust_env=False)
         assert answer.status_code == 200, answer.text
 
+    def new_key_in_azure(self) -> str:
+        """A key as the tenant makes it in Azure; its identifier, without a version."""
+        vault = self.run("emulator", "azure", "create-vault", "demo-kv", "--entra-tenant", ENTRA_TENANT).stdout.strip()
+        key = f"{vault}/keys/kek"
+        self.run("emulator", "azure", "consent", ENTRA_TENANT)
+        tags = self.run("key", "setup", "azure_key_vault", "--only", "tags").stdout_bytes
+        self.run("emulator", "azure", "create-key", key, "--size", "2048", "--tags", "-", stdin=tags)
+        self.run("emulator", "azure", "grant", key)
+        return key
+
     def withdraw(self, key: str) -> None:
         self.run("emulator", "disable-key", key, "--url", self.emulator)
 
@@ -78,8 +100,17 @@ class Story:
 @pytest.mark.xdist_group("cli-processes")
 def test_the_way_of_a_key(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tmp_path / "data"
-    with emulated(tmp_path) as emulator, served(data, tmp_path, "--aws-endpoint", emulator) as banner:
+    azure = AzureEmulator(time.time)
+    azure.add_application(*LOCAL_AZURE)
+    with (
+        emulated(tmp_path) as emulator,
+        serve_azure(azure) as server,
+        served(data, tmp_path, "--aws-endpoint", emulator, **variables(server)) as banner,
+    ):
         assert f"AWS KMS is the emulator at {emulator}" in banner
+        assert f"Azure Key Vault is the emulator at {server.dial}" in banner
+        for name, value in variables(server).items():
+            monkeypatch.setenv(name, value)
         monkeypatch.setenv("KEYSTEAD_URL", banner[0].split()[-1])
         monkeypatch.setenv("KEYSTEAD_TOKEN", mint(data, "-t", "demo", "-s", "app", "-s", "admin"))
         story = Story(run, emulator)
@@ -157,11 +188,33 @@ def tell(story: Story) -> None:
     assert (exported["kek"], len(exported["items"])) == (second, 4)
     assert {item["kms-arn"]["S"] for item in exported["items"]} == {second}
 
+    # Moved to Azure: the keys in AWS are not needed any more; a new version of the key there is taken up by a check.
+    kek = story.new_key_in_azure()
+    named = ["--key-name", kek, "--entra-tenant", ENTRA_TENANT]
+    assert run("key", "validate", *named).stdout.endswith("This key can be put to use.\n")
+    run("key", "replace", *named, "--nickname", "in Azure", stdin=b"y\n")
+    found = story.status()
+    assert (found["provider"], found["kek"], found["role_arn"]) == ("azure_key_vault", kek, "")
+    assert (found["entra_tenant"], found["active_sequence"], found["reversible"]) == (ENTRA_TENANT, 4, True)
+    story.withdraw(second)
+    story.everything_opens()
+    run("emulator", "azure", "disable-key", kek)
+    assert errors(run("rotate", code=Exit.WITHHELD))["error"]
+    story.nothing_opens()
+    run("emulator", "azure", "enable-key", kek)
+    story.everything_opens()
+    newer = run("emulator", "azure", "rotate-key", kek).stdout.strip()
+    assert f"new key version {newer[-32:]} taken up" in run("check").stdout
+    run("emulator", "azure", "disable-key", found["kek_version"])
+    story.everything_opens()
+    exported = json.loads(run("key", "export").stdout)
+    assert {item["kms-arn"]["S"] for item in exported["items"]} == {newer}
+
     # And back to the platform's key, which was allowed at the start.
     run("key", "revert", "--yes")
     found = story.status()
-    assert (found["state"], found["platform_key"], found["active_sequence"]) == ("platform", True, 4)
-    story.withdraw(second)
+    assert (found["state"], found["platform_key"], found["active_sequence"]) == ("platform", True, 6)
+    run("emulator", "azure", "disable-key", kek)
     story.everything_opens()
     assert errors(run("key", "revert", "--yes", code=Exit.FAILED))["error"]
     assert run("check").stdout.split()[:2] == ["demo", "platform"]

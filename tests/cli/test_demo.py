@@ -1,7 +1,7 @@
 """The demo tells the truth: 0 only if every check held, and nothing is left of it."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,10 +15,11 @@ from functions.cli.demo.cloud import Cloud
 from functions.cli.demo.service import ServiceProcess
 from functions.cli.demo.stage import Broken, Stage, Step
 from functions.cli.main import cli
+from functions.emulators.azure_world import AzureEmulator
 from functions.emulators.kms import KmsEmulator
 from tests.cli.processes import DEADLINE, HEEDING_SIGNALS, environment
 
-NO_CLOUD = Cloud(KmsEmulator(now=lambda: 0.0), "http://127.0.0.1:9")
+NO_CLOUD = Cloud(KmsEmulator(now=lambda: 0.0), AzureEmulator(now=lambda: 0.0), {})
 
 
 def test_a_check_that_does_not_hold_is_told(tmp_path: Path) -> None:
@@ -77,8 +78,8 @@ def tell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[Servi
     started: list[ServiceProcess] = []
 
     class Watched(ServiceProcess):
-        def __init__(self, data: Path, output: Path, aws_endpoint: str) -> None:
-            super().__init__(data, output, aws_endpoint)
+        def __init__(self, data: Path, output: Path, variables: Mapping[str, str]) -> None:
+            super().__init__(data, output, variables)
             started.append(self)
 
     monkeypatch.setattr(stages, "ServiceProcess", Watched)

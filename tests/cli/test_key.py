@@ -1,16 +1,14 @@
 """keystead key, check and tenant update: what they send, print and end with, against answers given in advance."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 import httpx
 import pytest
 
 from functions.cli.exits import Exit
-from tests.cli.conftest import Run, Service, errors
+from tests.cli.conftest import Answers, Run, Service, errors
 from tests.client.test_client import STATUS, TENANT
 from tests.client.test_key_calls import ARN, CHECK, EXPORT, KIT, MOVE, PENDING, ROLE
 
@@ -18,26 +16,6 @@ OWN = {**STATUS, "state": "active", "provider": "aws_kms", "kek": ARN, "platform
 FAILED = {"name": "tenant_bound", "result": "fail", "observed": "it is not\x1b[2J", "remedy": "Bind it to the tenant."}
 PASSED = {"name": "reachable", "result": "pass", "observed": "the key answered", "remedy": ""}
 SKIPPED = {"name": "exclusive", "result": "skip", "observed": "not looked at", "remedy": ""}
-Answers = Callable[..., list[tuple[str, Any]]]
-
-
-@pytest.fixture
-def asked(service: Service) -> Answers:
-    """Answers routes with documents, as ``METHOD /path-below-the-tenant``; gives what was asked, with its body."""
-
-    def given(answers: dict[str, object], tenant_id: str = "acme") -> list[tuple[str, Any]]:
-        seen: list[tuple[str, Any]] = []
-
-        def answer(request: httpx.Request) -> httpx.Response | None:
-            name = f"{request.method} {request.url.path.removeprefix(f'/v1/tenants/{tenant_id}')}"
-            seen.append((name, json.loads(request.read() or b"null")))
-            found = answers.get(name)
-            return found if found is None or isinstance(found, httpx.Response) else httpx.Response(200, json=found)
-
-        service.intercept = answer
-        return seen
-
-    return given
 
 
 def refusal(checks: list[dict[str, str]]) -> httpx.Response:
@@ -300,7 +278,7 @@ def test_setup_of_one_document_can_be_piped(asked: Answers, run: Run) -> None:
 
 
 def test_setup_of_another_cloud(service: Service, run: Run) -> None:
-    assert errors(run("key", "setup", "gcp_kms", code=1))["hint"] == "known are aws_kms"
+    assert errors(run("key", "setup", "gcp_kms", code=1))["hint"] == "known are aws_kms, azure_key_vault"
     assert errors(run("key", "setup", "../x", code=1))["error"]
     assert service.requests == ["GET /v1/tenants/acme/key/setup/gcp_kms"]
 
@@ -319,13 +297,14 @@ def test_export(asked: Answers, run: Run) -> None:
 
 
 def test_check_of_one(asked: Answers, run: Run, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = asked({"POST /key/check": {**OWN, "cause": "c", "pending": PENDING, "unreadable_versions": 2}})
+    checked = {**OWN, "cause": "c", "pending": PENDING, "unreadable_versions": 2}
+    seen = asked({"GET /key": OWN, "POST /key/check": checked})
     note = "c; late; another key from 2027 on; 2 versions unreadable"
     assert run("check").stdout == f"{'acme':<24}  {'active':<16}  {note}\n"
     assert json.loads(run("check", "--json").stdout)["kek"] == ARN
     monkeypatch.setenv("KEYSTEAD_TOKEN", service.token(None))
     run("check", "--tenant", "acme")
-    assert seen == [("POST /key/check", {})] * 3
+    assert seen == [("GET /key", None), *[("POST /key/check", {})] * 3]
     asked({"POST /key/check": refusal([FAILED])})
     assert "tenant_bound" in run("check", "-t", "acme", code=Exit.KEY_CHECK).stderr
 

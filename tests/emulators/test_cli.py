@@ -203,7 +203,7 @@ def test_a_file_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
 def test_every_command_has_help_and_an_example() -> None:
     assert {*emulator.commands} == {
         *("kms", "create-key", "disable-key", "enable-key", "schedule-deletion", "cancel-deletion", "put-policy"),
-        *("keys", "fault", "clear-faults", "add-user", "create-role"),
+        *("keys", "fault", "clear-faults", "add-user", "create-role", "keyvault", "azure"),
     }
     for command in emulator.commands.values():
         assert isinstance(command, click.Command)

@@ -70,8 +70,7 @@ def turned_off(stage: Stage) -> str:
     """Acme turns its key off: the service cannot read acme's data any more. It turns it on again: nothing is lost."""
     arn = stage.file("own-key.arn").read_text(encoding="ascii")
     stage.cloud.kms.disable_key(arn)
-    stage.refused(KeyRevoked, lambda: stage.client(ACME).rotate(ACME), "a rotation under a key turned off")
-    stage.refused(KeyRevoked, lambda: _letter(stage), "decrypting under a key turned off")
+    nothing_is_cached(stage)
     other = stage.client(GLOBEX)
     stage.check(other.decrypt(GLOBEX, other.encrypt(GLOBEX, b"x", {}), {}) == b"x", "globex is served meanwhile")
     stage.cloud.kms.enable_key(arn)
@@ -83,13 +82,22 @@ def replaced(stage: Stage) -> str:
     """Acme replaces its key; the former one is not needed any more."""
     client, kit = stage.client(ACME), stage.client(ACME).key_setup(ACME, "aws_kms")
     former = stage.file("own-key.arn").read_text(encoding="ascii")
-    done = client.configure_key(ACME, provider="aws_kms", key_arn=stage.cloud.new_key(kit.documents["key_policy"]))
+    arn = stage.cloud.new_key(kit.documents["key_policy"])
+    done = client.configure_key(ACME, provider="aws_kms", key_arn=arn)
     stage.cloud.kms.schedule_key_deletion(former, days=7)
-    stage.restart()
+    stage.cloud.kms.disable_key(arn)
+    nothing_is_cached(stage)
+    stage.cloud.kms.enable_key(arn)
     stage.check(_letter(stage), "the oldest message decrypts, with the former key on its way out")
     export = stage.client(ACME).key_export(ACME)
     stage.check(former not in str(export), "no row lies under the former key")
     return f"{done.key.versions} versions moved; of {len(export.items)} rows exported, none lies under the former key"
+
+
+def nothing_is_cached(stage: Stage) -> None:
+    """Check that acme's key, which was turned off, serves nothing: the refusal ends what a lease still allowed."""
+    stage.refused(KeyRevoked, lambda: stage.client(ACME).rotate(ACME), "a rotation under a key turned off")
+    stage.refused(KeyRevoked, lambda: _letter(stage), "decrypting under a key turned off")
 
 
 def _letter(stage: Stage) -> bool:

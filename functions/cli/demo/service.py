@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from core.errors import Unavailable
@@ -20,11 +21,11 @@ class ServiceProcess:
     Args:
         data: Its data directory.
         output: Directory for what it prints and logs.
-        aws_endpoint: Where it finds AWS KMS.
+        variables: Its environment: where it finds the clouds.
     """
 
-    def __init__(self, data: Path, output: Path, aws_endpoint: str) -> None:
-        self._aws_endpoint = aws_endpoint
+    def __init__(self, data: Path, output: Path, variables: Mapping[str, str]) -> None:
+        self._variables = variables
         self._data = data
         self._printed = output / "service.out"
         self._logged = output / "service.log"
@@ -45,10 +46,10 @@ class ServiceProcess:
         command = [sys.executable, "-m", "functions.cli", "serve", "--host", "127.0.0.1", "--port", "0"]
         with self._printed.open("wb") as printed, self._logged.open("ab") as logged:
             self._process = subprocess.Popen(  # noqa: S603 - our own program and arguments
-                [*command, "--data", str(self._data), "--aws-endpoint", self._aws_endpoint],
+                [*command, "--data", str(self._data)],
                 cwd=REPOSITORY,
                 # Settings of whoever runs the demo are for another service than this one.
-                env={},
+                env={**self._variables},
                 stdin=subprocess.DEVNULL,
                 stdout=printed,
                 stderr=logged,

@@ -46,7 +46,7 @@ class Stage:
         self.data = directory / "data"
         self.large = large
         self.checks = 0
-        self.service = ServiceProcess(self.data, directory, cloud.url)
+        self.service = ServiceProcess(self.data, directory, cloud.variables)
         self._clients: dict[str, KeysteadClient] = {}
 
     def file(self, name: str) -> Path:

@@ -12,6 +12,7 @@ from core.domain.message_header import MAX_HEADER, parse_header
 from core.errors import AccessDenied, ContextMismatch, MessageInvalid
 from functions.cli.demo.audit_steps import audit_holds, old_backup_is_found, tampered_audit_is_found
 from functions.cli.demo.key_steps import faulty_key, own_key, replaced, taken_key, turned_off
+from functions.cli.demo.move_steps import azure_off, back_to_aws, foreign_vault, new_version, to_azure
 from functions.cli.demo.stage import Stage, Step, digest
 from functions.cli.serve import REPOSITORY
 
@@ -192,6 +193,11 @@ STEPS: tuple[Step, ...] = (
     Step("globex tries to take it", taken_key),
     Step("acme turns its key off, and on again", turned_off),
     Step("acme replaces its key", replaced),
+    Step("acme moves its key from AWS to Azure", to_azure),
+    Step("globex tries to take that one", foreign_vault),
+    Step("acme turns its key in Azure off, and on again", azure_off),
+    Step("the key in Azure gets a new version", new_version),
+    Step("acme moves back to AWS", back_to_aws),
     Step("the audit chains are verified", audit_holds),
     Step("an audit log is tampered with", tampered_audit_is_found),
     Step("an old backup is passed off as the audit log", old_backup_is_found),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,7 @@ from functions.cli import options
 from functions.cli.confirm import confirm
 from functions.cli.exits import Exit
 from functions.cli.findings import findings
+from functions.cli.key.naming import key_options, named
 from functions.cli.key.status import status_text
 from functions.cli.output import counted
 from functions.cli.progress import tell_long
@@ -24,31 +25,22 @@ if TYPE_CHECKING:
     from core.client.client import KeysteadClient
     from core.client.key_values import KeyConfigured, KeyStatus, Report
 
-F = TypeVar("F", bound=Callable[..., Any])
-PROVIDER = "aws_kms"
 MOVING = "examining the key and putting the branch keys under it"
 _ARN = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+_AZURE = (
+    "--vault-url https://acme-kv.vault.azure.net --key-name kek \\\n"
+    "    --entra-tenant 11112222-3333-4444-5555-666677778888"
+)
 _yes = click.option("--yes", is_flag=True, help="Do not ask.")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
-def _key_options(command: F) -> F:
-    """Add what names a key, as one argument ``target``."""
-    for option in (
-        click.option(
-            "--reversible/--one-way", default=None, help="Keep the way back to the platform's key; first key only."
-        ),
-        click.option("--activate", "activation_date", default="", metavar="DATE", help="Not before; 2027-01-31, UTC."),
-        click.option("--nickname", default=None, help="Name of the key for people; '' takes it away."),
-        click.option("--role", "role_arn", default=None, metavar="ARN", help="Role through which the key is reached."),
-        click.option("--arn", "key_arn", required=True, metavar="ARN", help="The KMS key; never an alias."),
-    ):
-        command = option(command)
-    return command
+def _examples(command: str, more: str = "") -> str:
+    return f"\b\nExamples:\n  keystead key {command} --arn {_ARN}{more}\n  keystead key {command} {_AZURE}{more}\n"
 
 
-@click.command(epilog=f"\b\nExample:\n  keystead key validate --arn {_ARN}\n")
-@_key_options
+@click.command(epilog=_examples("validate"))
+@key_options(first=True)
 @options.tenant_option
 @_as_json
 @options.service_options
@@ -67,10 +59,11 @@ def validate(
 
     Tells of each check what was seen and what to do. Ends with 7 if the key could not be put to use.
     """
+    asked = named(target).completed(None)
     where = options.target(url, token_file, ca_file, tenant)
     with where.connect() as client:
         tell_long("examining the key")
-        report = client.validate_key(where.tenant_id(), provider=PROVIDER, **_completed(target, None))
+        report = client.validate_key(where.tenant_id(), **asked)
     if as_json:
         click.echo(json.dumps(asdict(report)))
     else:
@@ -80,8 +73,8 @@ def validate(
         ctx.exit(Exit.KEY_CHECK)
 
 
-@click.command(epilog=f"\b\nExample:\n  keystead key configure --arn {_ARN} --nickname production\n")
-@_key_options
+@click.command(epilog=_examples("configure", " --nickname production"))
+@key_options(first=True)
 @options.tenant_option
 @_yes
 @_as_json
@@ -95,24 +88,25 @@ def configure(
     --activate, on that date. Nothing is changed if the key does not pass. Interrupted, the same command goes on; what
     it does not name of the same key stays as it is. On a terminal it asks before a step without a way back.
     """
+    key = named(target)
     where = options.target(url, token_file, ca_file, tenant)
     with where.connect() as client:
         tenant_id = where.tenant_id()
         found = client.key_status(tenant_id)
-        if not found.platform_key and target["key_arn"] not in _concerned(found):
+        if not found.platform_key and key.locator not in _concerned(found):
             raise InvalidRequest(
                 "the tenant has a key of its own already", hint="'keystead key replace' puts another in its place"
             )
-        target = _completed(target, found)
-        if found.platform_key and found.move is None and not (target["reversible"] or target["activation_date"]):
+        asked = key.completed(found)
+        if found.platform_key and found.move is None and not (asked["reversible"] or asked["activation_date"]):
             discarded = f" (now scheduled: {found.pending.kek})" if found.pending else ""
-            question = f"Put {tenant_id} under {target['key_arn']} for good, with no way back{discarded}?"
+            question = f"Put {tenant_id} under {key.locator} for good, with no way back{discarded}?"
             confirm(question, yes=yes or not on_terminal())
-        _configure(client, tenant_id, target, as_json=as_json)
+        _configure(client, tenant_id, asked, as_json=as_json)
 
 
-@click.command(epilog=f"\b\nExample:\n  keystead key replace --arn {_ARN}\n")
-@_key_options
+@click.command(epilog=_examples("replace"))
+@key_options(first=False)
 @options.tenant_option
 @_yes
 @_as_json
@@ -122,13 +116,14 @@ def replace(
 ) -> None:
     """Put the tenant under another key of its own (scopes key:manage and key:read).
 
-    As configure, for a tenant that has a key of its own already. If that one is gone, a new branch key is begun, and
-    what was encrypted before stays unreadable until it returns.
+    As configure, for a tenant that has a key of its own already, in the same cloud or another. If that one is gone, a
+    new branch key is begun, and what was encrypted before stays unreadable until it returns.
     """
     if target["reversible"] is not None or target["activation_date"]:
         raise options.usage_error(
             "--reversible and --activate are for a tenant's first key", "leave them out: what was fixed then stays"
         )
+    key = named(target)
     where = options.target(url, token_file, ca_file, tenant)
     with where.connect() as client:
         tenant_id = where.tenant_id()
@@ -137,8 +132,9 @@ def replace(
             raise InvalidRequest(
                 "the tenant has no key of its own yet", hint="'keystead key configure' puts it under its first one"
             )
-        confirm(f"Replace the key {found.kek} of {tenant_id} by {target['key_arn']}?", yes=yes)
-        _configure(client, tenant_id, _completed(target, found), as_json=as_json)
+        asked = key.completed(found)
+        confirm(f"Replace the key {found.kek} of {tenant_id} by {key.locator}?", yes=yes)
+        _configure(client, tenant_id, asked, as_json=as_json)
 
 
 @click.command(epilog="\b\nExample:\n  keystead key revert --tenant acme\n")
@@ -176,19 +172,6 @@ def _concerned(status: KeyStatus) -> tuple[str, ...]:
     return (status.kek,) if status.move is None else (status.kek, status.move.moving_from)
 
 
-def _completed(target: dict[str, Any], found: KeyStatus | None) -> dict[str, Any]:
-    """What is asked for, with what was not named taken over from the same key's configuration, if it has one."""
-    arn = target["key_arn"]
-    known: Any = None
-    if found is not None and found.pending is not None and found.pending.kek == arn:
-        known = found.pending
-    elif found is not None and found.kek == arn:
-        known = found
-    left_out = {"nickname": "", "role_arn": "", "reversible": False}
-    kept = {name: getattr(known, name, default) for name, default in left_out.items() if target[name] is None}
-    return {**target, **kept}
-
-
 def _verdict(report: Report) -> str:
     if report.ok:
         return "This key can be put to use."
@@ -196,9 +179,9 @@ def _verdict(report: Report) -> str:
     return f"Not yet: {counted(failed, 'check')} failed" + (f", {skipped} not tried." if skipped else ".")
 
 
-def _configure(client: KeysteadClient, tenant_id: str, target: dict[str, Any], *, as_json: bool) -> None:
+def _configure(client: KeysteadClient, tenant_id: str, asked: dict[str, Any], *, as_json: bool) -> None:
     tell_long(MOVING)
-    done = client.configure_key(tenant_id, provider=PROVIDER, **target)
+    done = client.configure_key(tenant_id, **asked)
     click.echo(json.dumps(asdict(done)) if as_json else "\n".join(_done(done)))
 
 

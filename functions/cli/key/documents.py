@@ -17,24 +17,31 @@ from functions.cli.output import counted, printable
 if TYPE_CHECKING:
     from core.client.key_documents import SetupKit
 
+AZURE = "azure_key_vault"
+
 
 @click.command(
     epilog="""\b
 Examples:
   keystead key setup
   keystead key setup --only key_policy > key-policy.json
+  keystead key setup azure_key_vault --entra-tenant 11112222-3333-4444-5555-666677778888
 """
 )
-@click.argument("provider", default="aws_kms")
+@click.argument("provider", default="")
 @click.option(
-    "--only", metavar="DOCUMENT", help="Print just one: key_policy; or key_policy_for_role, trust_policy, role_policy."
+    "--only",
+    metavar="DOCUMENT",
+    help="Print just one; of AWS: key_policy, or key_policy_for_role, trust_policy, role_policy.",
 )
+@click.option("--entra-tenant", default="", metavar="ID", help="Azure: id of the Entra tenant that the vault lies in.")
 @options.tenant_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @options.service_options
 def setup(
     provider: str,
     only: str | None,
+    entra_tenant: str,
     tenant: str,
     as_json: bool,
     url: str | None,
@@ -43,11 +50,14 @@ def setup(
 ) -> None:
     """Show what to do in the tenant's own cloud: policies and commands, filled in (scope key:manage).
 
-    PROVIDER is aws_kms if it is not given.
+    PROVIDER is aws_kms or azure_key_vault; if it is not given, aws_kms, or the cloud that an option is for.
     """
+    if entra_tenant and provider not in ("", AZURE):
+        raise options.usage_error("--entra-tenant is for a key in Azure", f"keystead key setup {AZURE}")
+    provider = provider or (AZURE if entra_tenant else "aws_kms")
     where = options.target(url, token_file, ca_file, tenant)
     with where.connect() as client:
-        kit = client.key_setup(where.tenant_id(), provider)
+        kit = client.key_setup(where.tenant_id(), provider, entra_tenant=entra_tenant)
     if only is not None and only not in kit.documents:
         known = ", ".join(printable(name) for name in kit.documents)
         raise InvalidRequest("the setup kit has no such document", hint=f"it has {known}")
@@ -67,8 +77,9 @@ def export(
 ) -> None:
     """Write the tenant's branch keys, wrapped by its key, for reading its messages without the service.
 
-    The rows are those of the AWS branch key store: the official AWS Encryption SDK and the tenant's own KMS key open
-    them. They hold no plain key. Scope key:manage.
+    The rows are those of the AWS branch key store. Under a key in AWS KMS, the official AWS Encryption SDK and that key
+    open them; under one in Azure Key Vault, that key does, as docs/exit.md tells. They hold no plain key. Scope
+    key:manage.
     """
     from core.client.publish import PRIVATE, check_target, published
 
@@ -77,7 +88,7 @@ def export(
         check_target(target, overwrite=force)
     with where.connect() as client:
         found = client.key_export(where.tenant_id())
-    if not found.kek.startswith("arn:"):
+    if found.kek.startswith("local:"):
         click.echo("warning: these rows lie under the platform's key; only this service can use them", err=True)
     text = json.dumps(asdict(found), indent=2)
     if target is None:
@@ -90,7 +101,9 @@ def export(
 
 
 def _kit(kit: SetupKit) -> Iterator[str]:
-    yield from _pairs(tenant=kit.tenant_id, names=kit.identity, presents=kit.external_id)
+    yield printable(f"tenant       {kit.tenant_id}")
+    yield printable(f"identity     {kit.identity}")
+    yield printable(f"{'proof tag  ' if kit.provider == AZURE else 'external id'}  {kit.external_id}")
     for number, step in enumerate(kit.steps, start=1):
         yield ""
         yield printable(f"{number}. {step.title}")
@@ -105,12 +118,6 @@ def _kit(kit: SetupKit) -> Iterator[str]:
             yield ""
             yield printable(f"{name}:")
             yield json.dumps(document, indent=2)
-
-
-def _pairs(tenant: str, names: str, presents: str) -> Iterator[str]:
-    yield printable(f"tenant       {tenant}")
-    yield printable(f"identity     {names}")
-    yield printable(f"external id  {presents}")
 
 
 def _lines(text: str) -> Iterator[str]:

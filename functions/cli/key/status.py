@@ -41,6 +41,11 @@ def status_text(found: KeyStatus) -> str:
     return "\n".join(printable(f"{name:<12}  {text}").rstrip() for name, text in _lines(found) if text)
 
 
+def version_of(locator: str) -> str:
+    """The last part of the identifier of a key's version."""
+    return locator.rpartition("/")[2]
+
+
 def _lines(found: KeyStatus) -> Iterator[tuple[str, str]]:
     yield "tenant", found.tenant_id
     yield "state", f"{found.state} since {found.since}" + (f" ({found.cause})" if found.cause else "")
@@ -51,6 +56,12 @@ def _lines(found: KeyStatus) -> Iterator[tuple[str, str]]:
     yield "key", found.kek + (" (the platform's)" if found.platform_key else "")
     yield "nickname", found.nickname
     yield "role", found.role_arn
+    yield "entra tenant", found.entra_tenant
+    yield "key version", version_of(found.kek_version)
+    older = [locator for locator in found.kek_versions if locator != found.kek_version]
+    if older:
+        yield "still in use", f"{counted(len(older), 'older key version')}, which must stay enabled"
+        yield from (("", f"  {locator}") for locator in older)
     if not found.platform_key:
         yield "going back", "to the platform's key is " + ("possible" if found.reversible else "not possible")
     if found.exclusive_from:
@@ -58,7 +69,8 @@ def _lines(found: KeyStatus) -> Iterator[tuple[str, str]]:
     if found.pending is not None:
         pending = found.pending
         yield "scheduled", pending.kek + (f" ({pending.nickname})" if pending.nickname else "")
-        yield "", f"  from {pending.activation} on" + (f", through {pending.role_arn}" if pending.role_arn else "")
+        through = pending.role_arn or (pending.entra_tenant and f"Entra tenant {pending.entra_tenant}")
+        yield "", f"  from {pending.activation} on" + (f", through {through}" if through else "")
         yield "", "  then with" + ("" if pending.reversible else "out") + " a way back to the platform's key"
     if found.move is not None:
         move = found.move
