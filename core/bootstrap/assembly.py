@@ -15,6 +15,7 @@ from core.service.branch_keys import BranchKeys
 from core.service.encryption import EncryptionService
 from core.service.handed_out_keys import HandedOutKeys
 from core.service.kek_claims import KekClaims
+from core.service.kek_versions import KekVersions
 from core.service.key_configuration import KeyConfiguration
 from core.service.key_exports import KeyExports
 from core.service.key_mover import KeyMover
@@ -83,19 +84,22 @@ def assemble(config: Config, leaves: Leaves) -> Application:
     )
     encryption = EncryptionService(gate, branch_keys, timekeeper, limits=config.cache, frame_length=config.frame_length)
     probes = Probes(leaves.tenant_store, providers, config.table_name)
+    versions = KekVersions(providers)
     mover = KeyMover(
         records=records,
         store=leaves.key_store,
         rows=rows,
         rewrapper=Rewrapper(rows, writer),
+        versions=versions,
         providers=providers,
         probes=probes,
         gate=gate,
         events=leaves.events,
+        alarms=alarms,
         now=timekeeper.now,
         backup_retention_days=config.backup_retention_days,
     )
-    rotation = RotationService(gate, rows, writer, mover, tenants)
+    rotation = RotationService(gate, rows, writer, mover, tenants, versions)
     audit = AuditTrail(leaves.audit_log, leaves.tenant_store, leaves.signer, timekeeper.now)
     refusals = Refusals(audit, timekeeper.now)
     claims = KekClaims(leaves.tenant_store, macs)

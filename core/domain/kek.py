@@ -115,9 +115,11 @@ class KekDescription:
         enabled: Whether it may be used now, to wrap as to unwrap.
         detail: The provider's own word for the state.
         made: When this version was made, in seconds since the epoch; None where there are no versions.
+        cause: Why it is not enabled, as in `core.errors.Denial`; "" where it is, or that is not told.
     """
 
     kek: Kek
     enabled: bool
     detail: str
     made: float | None = None
+    cause: str = ""

@@ -39,26 +39,30 @@ class BranchKeyWriter:
         self._now = now
         self._table_name = table_name
 
-    def create(self, record: TenantRecord) -> None:
+    def create(self, record: TenantRecord, kek: Kek | None = None) -> None:
         """Write a tenant's first branch key version, unless it is there.
+
+        Args:
+            record: The tenant's record, just read.
+            kek: The KEK in force, or its version, to wrap under; None for its newest.
 
         Raises:
             KeyRevoked, KeyUnreachable, VendorFault: The KEK does not serve.
             StoreUnavailable: A store did not answer; calling again is safe.
         """
-        version, active = self._new_version(record, 1, self._providers.newest(record).kek)
+        version, active = self._new_version(record, 1, kek or self._providers.newest(record).kek)
         try:
             self._store.create(version, active, record.configuration_revision)
         except Conflict:
             return  # another process was first; one of the two keys is as good as the other
 
-    def rotate(self, record: TenantRecord, current: StoredRow, kek: Kek | None = None) -> StoredRow:
+    def rotate(self, record: TenantRecord, current: StoredRow, kek: Kek) -> StoredRow:
         """Write a new ACTIVE version in the place of the current one.
 
         Args:
             record: The tenant's record, just read.
             current: The ACTIVE row, just read and verified.
-            kek: The KEK in force, or its version, to wrap under; None for its newest.
+            kek: The KEK in force, or its version, to wrap under.
 
         Returns:
             The new ACTIVE row.
@@ -70,7 +74,6 @@ class BranchKeyWriter:
         """
         if current.mac is None:
             raise InternalError("an unverified row cannot be rotated")
-        kek = self._providers.newest(record).kek if kek is None else kek
         version, active = self._new_version(record, current.mac.sequence + 1, kek)
         self._store.rotate(version, active, expected_active_enc=current.row.enc, fence=record.configuration_revision)
         return active

@@ -20,7 +20,7 @@ from core.domain.key_target import KeyTarget
 from core.domain.states import RULES, State
 from core.domain.tenants import TenantRecord
 from core.domain.timing import Instant
-from core.errors import Conflict, InvalidRequest, KeyCheckFailed, KeyWithheld, KeyWriteBlocked, ProviderSignal
+from core.errors import Conflict, Denial, InvalidRequest, KeyCheckFailed, KeyWithheld, KeyWriteBlocked, ProviderSignal
 from core.ports import Events, KeyProvider
 from core.service.kek_claims import KekClaims
 from core.service.key_changes import NOT_YET_OWN, binding_for, check_movable, lies_ahead, redirected
@@ -189,7 +189,10 @@ class KeyConfiguration:
         if record.state is State.SUSPENDED:
             raise RULES[record.state].refusal()
         if record.moving_from is not None and target.locator not in record.keks:
-            raise Conflict("another change of key is under way", hint="finish it first: POST key/check")
+            raise Conflict(
+                "another change of key is under way",
+                hint="finish it first, POST key/check; or take it back by naming the former key again",
+            )
         if target.locator == self._providers.platform_kek.locator:
             raise InvalidRequest("this is the platform's own key", hint="DELETE key goes back to it, where allowed")
         return record, revision
@@ -241,13 +244,23 @@ class KeyConfiguration:
         # Not examined again on a caller's time; the KEK of set-up must serve, and the contract still cover it.
         if not self._validation.entitles(record, target):
             raise Conflict("the tenant's offering does not cover this key any more")
-        try:
-            self._probes.unwrap(self._provider(record, target), record.tenant_id, record.probe_digest)
-        except ProviderSignal as signal:
-            raise self._providers.refusal(record.tenant_id, target.kek, signal) from None
-        binding, digest = binding_for(record, target), record.probe_digest
+        binding, digest = binding_for(record, target), self._still_serves(record, target)
         self._move(revision, redirected(record, target.kek, binding, digest, reversible=target.reversible), facts)
         facts["activated"] = target.locator
+
+    def _still_serves(self, record: TenantRecord, target: KeyTarget) -> str:
+        # Gives the digest of the probe to go on with: the key may have a new version by now, the old one disabled.
+        provider = self._provider(record, target)
+        try:
+            newest = self._providers.newest(record, provider, target.kek)
+            if not newest.enabled:
+                raise Denial(f"the key may not wrap now: {newest.detail}", cause=newest.cause)
+            if newest.kek.versioned and self._probes.read(record.tenant_id, record.probe_digest).kek != newest.kek:
+                return self._probes.make(provider, record, newest.kek).digest
+            self._probes.unwrap(provider, record.tenant_id, record.probe_digest)
+        except ProviderSignal as signal:
+            raise self._providers.refusal(record.tenant_id, target.kek, signal) from None
+        return record.probe_digest
 
     def _move(self, revision: int, record: TenantRecord, facts: dict[str, Any]) -> None:
         self._records.write(record, expected_revision=revision)

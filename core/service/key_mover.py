@@ -19,14 +19,17 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from core.domain.bindings import LostKek
-from core.domain.branch_keys import ACTIVE, CREATE_TIME_FORMAT
-from core.domain.kek import Kek, KekDescription
+from core.domain.branch_keys import ACTIVE, CREATE_TIME_FORMAT, StoredRow
+from core.domain.kek import Kek
 from core.domain.states import State
 from core.domain.tenants import MAX_FORMER_BRANCH_KEYS, TenantRecord
 from core.domain.timing import Instant
-from core.errors import Conflict, Denial, Silence
+from core.errors import Conflict, Denial, Silence, StoreCorrupt
 from core.ports import Events, KeyStore
+from core.service.alarms import Alarms
+from core.service.kek_versions import KekVersions, Target
 from core.service.key_changes import NOT_YET_OWN, check_movable, finished
+from core.service.lru import LruCache
 from core.service.probes import Probes
 from core.service.providers import Providers
 from core.service.rewrapper import Moved, Rewrapper
@@ -36,7 +39,7 @@ from core.service.tenant_records import TenantRecords
 
 PASSES = 8
 """How often the routine starts over when another process moves the same tenant at the same time."""
-VERSION_CAUSES = frozenset({"disabled", "not_found", "policy"})
+VERSION_CAUSES = frozenset({"disabled", "not_found"})
 """Causes of a denial that may be one version's alone."""
 NOT_FINAL = frozenset({"unknown", "network"})
 """Causes of a denial that do not mean that a KEK was withdrawn."""
@@ -53,10 +56,12 @@ class KeyMover:
         store: Holds the rows and fences.
         rows: Read and check the rows.
         rewrapper: Puts rows under the KEK in force.
+        versions: Decide which version of the KEK to use.
         providers: Name the platform's KEK, and say what a signal means.
         probes: Renew a tenant's probe under a new version of its KEK.
         gate: Holds the tenant views.
         events: Hear of changes of state.
+        alarms: Tell the operator of a probe that is gone.
         now: Reads both clocks.
         backup_retention_days: Days after which a backup of the key store is gone.
     """
@@ -68,10 +73,12 @@ class KeyMover:
         store: KeyStore,
         rows: RowChecks,
         rewrapper: Rewrapper,
+        versions: KekVersions,
         providers: Providers,
         probes: Probes,
         gate: StateGate,
         events: Events,
+        alarms: Alarms,
         now: Callable[[], Instant],
         backup_retention_days: int,
     ) -> None:
@@ -79,10 +86,13 @@ class KeyMover:
         self._store = store
         self._rows = rows
         self._rewrapper = rewrapper
+        self._versions = versions
         self._providers = providers
         self._probes = probes
         self._gate = gate
         self._events = events
+        self._alarms = alarms
+        self._refused: LruCache[tuple[str, Kek], bool] = LruCache(1000)
         self._now = now
         self._retention = timedelta(days=backup_retention_days)
 
@@ -121,35 +131,23 @@ class KeyMover:
             check_movable(record, self._ends(record))
             try:
                 self.settle(record)
-                newest = self._newest(view, record)
-                if not newest.enabled and record.moving_from is None and not record.lost_keks:
-                    done.unfit = newest.detail
-                    return done  # what lies under the version before serves on as it does
-                refusing = self._rewrapper.rewrap(view, record, newest.kek, done, self._give_up)
-                done.rotated |= self._rewrapper.renew_active(view, record, newest.kek)
-                if self._rewrapper.settled(view, record, newest.kek, refusing):
-                    self._finish(view, record, newest.kek)
-                    done.kek_version = newest.kek.locator if newest.kek.versioned else ""
+                target = self._target(view, record)
+                refusing = self._rewrapper.rewrap(view, record, target, done, self._give_up)
+                done.rotated |= self._rewrapper.renew_active(view, record, target)
+                if self._rewrapper.settled(view, record, target, refusing):
+                    self._finish(view, record, target.kek)
+                    done.unfit = target.unfit
+                    done.kek_version = target.kek.locator if target.kek.versioned else ""
                     return done
             except Conflict:
                 continue
         raise Conflict("the tenant's key is being changed by somebody else", hint="try again")
 
-    def _newest(self, view: TenantView, record: TenantRecord) -> KekDescription:
-        newest = self._providers.newest(record)
-        active = self._rows.read(view, record.branch_key_id, ACTIVE) if newest.kek.versioned else None
-        if active is None or active.row.kek.key != newest.kek.key or active.row.kek == newest.kek:
-            return newest
-        # A replica that lags tells an older version: never go back to it.
-        try:
-            used = self._providers.of(record, active.row.kek).describe(active.row.kek)
-        except Denial as denial:
-            if denial.cause == "not_found":
-                return newest
-            raise self._providers.refusal(record.tenant_id, active.row.kek, denial) from None
-        except Silence as silence:
-            raise self._providers.refusal(record.tenant_id, active.row.kek, silence) from None
-        return used if (used.made or 0) > (newest.made or 0) else newest
+    def _target(self, view: TenantView, record: TenantRecord) -> Target:
+        if not Kek(record.kek).versioned:
+            return Target(Kek(record.kek))
+        active, named = self._rewrapper.named(view, record)
+        return self._versions.target(record, active, named)
 
     def _ends(self, record: TenantRecord) -> State:
         # Where a finished move leaves the tenant: its KEK has just been used, whatever it was before.
@@ -157,29 +155,36 @@ class KeyMover:
             return record.state
         return State.PLATFORM if record.kek == self._providers.platform_kek.locator else State.ACTIVE
 
-    def _give_up(self, view: TenantView, record: TenantRecord, kek: Kek, signal: Denial | Silence, done: Moved) -> None:
+    def _give_up(
+        self, view: TenantView, record: TenantRecord, stored: StoredRow, signal: Denial | Silence, done: Moved
+    ) -> None:
         """Leave rows behind under a KEK that refuses, or say why that cannot be.
 
         Raises:
             KeyRevoked, KeyUnreachable, VendorFault: The move waits for the KEK.
             Conflict: The record was rewritten to begin a new branch key: start over. Or too many were begun already.
         """
-        if kek.key.locator in {lost.locator for lost in record.lost_keks}:
+        kek = stored.row.kek
+        lost = kek.key.locator in {lost.locator for lost in record.lost_keks}
+        denial = signal if isinstance(signal, Denial) else None
+        if lost and stored.row.branch_key_id != record.branch_key_id and (denial or kek.key.locator not in record.keks):
             return  # known to be away
-        if kek.key.locator == record.kek and isinstance(signal, Denial) and signal.cause in VERSION_CAUSES:
+        if kek.key.locator == record.kek and denial is not None and denial.cause in VERSION_CAUSES:
             # What an old version of the KEK in force wrapped stays where it is; from here it serves no longer.
-            self._providers.heard(record.tenant_id, kek, signal)
-            self._gate.purge(record.tenant_id)
+            if self._refused.get((record.tenant_id, kek)) is None:
+                self._refused.put((record.tenant_id, kek), True)
+                self._gate.purge(record.tenant_id)
             return
         refusal = self._providers.refusal(record.tenant_id, kek, signal)
         platform = self._providers.platform_kek.locator
         # Only a KEK of the tenant's own that has plainly said no, itself; and not to go back to the platform's key,
-        # unless the tenant's own was never wholly in force.
-        goes_back = record.kek == platform and record.state not in NOT_YET_OWN
-        if not isinstance(signal, Denial) or signal.cause in NOT_FINAL or kek.locator == platform or goes_back:
+        # unless the tenant's own was never wholly in force, or only an old version of it refuses.
+        stays = record.kek == platform and record.state not in NOT_YET_OWN and not self._outlived(record, kek, signal)
+        if denial is None or denial.cause in NOT_FINAL or kek.locator == platform or stays:
             raise refusal from None
         if kek.key.locator == record.kek or len(record.former_branch_keys) >= MAX_FORMER_BRANCH_KEYS:
             raise refusal from None
+        given_up = () if lost else (LostKek(kek.key.locator, record.moving_binding),)
         self._write(
             view,
             record,
@@ -188,15 +193,22 @@ class KeyMover:
                 branch_key_id=str(uuid4()),
                 sequence_floor=0,
                 former_branch_keys=record.branch_keys,
-                lost_keks=(*record.lost_keks, LostKek(kek.key.locator, record.moving_binding)),
+                lost_keks=(*record.lost_keks, *given_up),
             ),
         )
         done.branch_key_begun = True
-        self._events.emit(BRANCH_KEY_BEGUN, record.tenant_id, {"lost": kek.key.locator, "cause": signal.cause})
+        self._events.emit(BRANCH_KEY_BEGUN, record.tenant_id, {"lost": kek.key.locator, "cause": denial.cause})
         raise Conflict("a new branch key is begun")
 
-    def _finish(self, view: TenantView, record: TenantRecord, newest: Kek) -> None:
-        lost, probe_digest = self._rewrapper.still_lost(view, record), self._probe(record, newest)
+    def _outlived(self, record: TenantRecord, kek: Kek, signal: Denial | Silence) -> bool:
+        # Whether a version alone refuses, while the key that it is of serves by a newer one.
+        if not kek.versioned or not isinstance(signal, Denial) or signal.cause not in VERSION_CAUSES:
+            return False
+        newest = self._providers.newest(record, self._providers.of(record, kek), kek.key)
+        return newest.enabled and newest.kek != kek
+
+    def _finish(self, view: TenantView, record: TenantRecord, kek: Kek) -> None:
+        lost, probe_digest = self._rewrapper.still_lost(view, record), self._probe(record, kek)
         if record.moving_from is None and lost == record.lost_keks and probe_digest == record.probe_digest:
             return
         state, now = self._ends(record), datetime.fromtimestamp(self._now().wall, UTC)
@@ -217,11 +229,16 @@ class KeyMover:
         if state is not record.state:
             self._events.emit(STATE_CHANGED, record.tenant_id, {"from": record.state.value, "to": state.value})
 
-    def _probe(self, record: TenantRecord, newest: Kek) -> str:
+    def _probe(self, record: TenantRecord, kek: Kek) -> str:
         # Asks the version that new data hangs on: an old one may be disabled without anything being withdrawn.
-        if not newest.versioned or self._probes.read(record.tenant_id, record.probe_digest).kek == newest:
+        if not kek.versioned:
             return record.probe_digest
-        return self._probes.make(self._providers.of(record, newest), record, newest).digest
+        try:
+            if self._probes.read(record.tenant_id, record.probe_digest).kek == kek:
+                return record.probe_digest
+        except StoreCorrupt as error:
+            self._alarms("store_corrupt", record.tenant_id, "probe", problem=error.detail)
+        return self._probes.make(self._providers.of(record, kek), record, kek).digest
 
     def _write(self, view: TenantView, before: TenantRecord, after: TenantRecord) -> None:
         found = self._records.read(before.tenant_id)

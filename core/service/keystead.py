@@ -31,7 +31,7 @@ from core.service.results import (
 )
 from core.service.rotation import RotationService
 from core.service.setup_kits import Consent, SetupKits
-from core.service.status import StatusService
+from core.service.status import StatusService, with_found
 from core.service.tenants import Tenants
 
 MAX_BATCH = 100
@@ -138,7 +138,7 @@ class Keystead:
         """Do what is due for a tenant's key; see `KeyConfiguration.check`."""
         with self._parts.gate.enter(caller, Op.KEY_CHECK, check_tenant_id(tenant_id)) as facts:
             self._parts.key_configuration.check(tenant_id, facts)
-            return self._parts.status.status(tenant_id)
+            return with_found(self._parts.status.status(tenant_id), facts)
 
     def key_setup(self, caller: Caller, tenant_id: str, provider: str, entra_tenant: str = "") -> SetupKit:
         """What the tenant does in its own cloud; see `SetupKits.kit`."""

@@ -14,6 +14,7 @@ from core.domain.kek import Kek
 from core.domain.tenants import TenantRecord
 from core.errors import Conflict, Denial, Silence, VendorFault
 from core.service.branch_key_writer import BranchKeyWriter
+from core.service.kek_versions import Target
 from core.service.row_checks import RowChecks
 from core.service.state_gate import TenantView
 
@@ -28,7 +29,7 @@ class Moved:
         waiting: Versions that wait under a former KEK that refuses.
         left_behind: Versions that stay under an older version of the KEK in force, because that version refuses.
         kek_version: The version of the KEK that everything else lies under, or "".
-        unfit: Why the KEK's newest version could not be taken up, or "".
+        unfit: Why the KEK's newest version was not taken up, or "".
         branch_key_begun: Whether a new branch key was begun, because the former KEK refuses.
     """
 
@@ -57,18 +58,18 @@ class Rewrapper:
         self,
         view: TenantView,
         record: TenantRecord,
-        newest: Kek,
+        target: Target,
         done: Moved,
-        give_up: Callable[[TenantView, TenantRecord, Kek, Denial | Silence, Moved], None],
+        give_up: Callable[[TenantView, TenantRecord, StoredRow, Denial | Silence, Moved], None],
     ) -> set[Kek]:
         """Rewrap every version that does not lie under the KEK in force yet.
 
         Args:
             view: The tenant's view.
             record: Its record, just read.
-            newest: The KEK in force, or its newest version.
+            target: What to put them under.
             done: Counts.
-            give_up: Decides what is to become of rows whose KEK gave this signal; returns if they may stay.
+            give_up: Decides what is to become of a row whose KEK gave this signal; returns if it may stay.
 
         Returns:
             The KEKs, or versions of them, that refuse what lies under them.
@@ -82,15 +83,17 @@ class Rewrapper:
         for branch_key_id in record.branch_keys:
             for stored in self._rows_of(view, record, branch_key_id):
                 kek = stored.row.kek
-                if kek == newest:
+                if target.overtaken_by(kek):
+                    raise Conflict("another process takes up a newer version")
+                if not target.supersedes(kek):
                     continue
                 if kek not in refusing:
                     try:
-                        self._writer.rewrap(record, stored, newest)
+                        self._writer.rewrap(record, stored, target.kek)
                         done.rewrapped += 1
                         continue
                     except (Denial, Silence) as signal:
-                        give_up(view, record, kek, signal, done)
+                        give_up(view, record, stored, signal, done)
                     except VendorFault:
                         if kek.key.locator not in {lost.locator for lost in record.lost_keks}:
                             raise  # a lost KEK may be one that this deployment does not reach any more
@@ -101,7 +104,7 @@ class Rewrapper:
                     done.waiting += 1
         return refusing
 
-    def renew_active(self, view: TenantView, record: TenantRecord, newest: Kek) -> bool:
+    def renew_active(self, view: TenantView, record: TenantRecord, target: Target) -> bool:
         """Have a new ACTIVE version born under the KEK in force, unless the one there is lies under it.
 
         Raises:
@@ -112,19 +115,21 @@ class Rewrapper:
         if active is None:
             if record.sequence_floor > 0:
                 raise self._rows.missing(record.tenant_id, record.branch_key_id, ACTIVE)
-            self._writer.create(record)
+            self._writer.create(record, target.kek)
             return True
-        if active.row.kek == newest:
+        if target.overtaken_by(active.row.kek):
+            raise Conflict("another process takes up a newer version")
+        if not target.supersedes(active.row.kek):
             return False
-        renewed = self._writer.rotate(record, active, newest)
+        renewed = self._writer.rotate(record, active, target.kek)
         view.saw(record.branch_key_id, renewed.mac.sequence if renewed.mac else 0)
         return True
 
-    def settled(self, view: TenantView, record: TenantRecord, newest: Kek, refusing: set[Kek]) -> bool:
+    def settled(self, view: TenantView, record: TenantRecord, target: Target, refusing: set[Kek]) -> bool:
         """Whether nothing is left to rewrap but what waits.
 
         Args:
-            view, record, newest: As `rewrap`.
+            view, record, target: As `rewrap`.
             refusing: What `rewrap` gave.
         """
         # A rotation or a first branch key of before the fence rose may have come after the versions were listed.
@@ -135,9 +140,20 @@ class Rewrapper:
                 kek = stored.row.kek
                 if kek.key.locator not in allowed:
                     return False
-                if kek.key == newest.key and kek != newest and kek not in refusing:
+                unsettled = target.overtaken_by(kek) or target.supersedes(kek)
+                if kek.key == target.kek.key and kek not in refusing and unsettled:
                     return False
         return True
+
+    def named(self, view: TenantView, record: TenantRecord) -> tuple[Kek | None, set[Kek]]:
+        """What the ACTIVE row lies under, and what all other rows of the tenant do."""
+        active = self._rows.read(view, record.branch_key_id, ACTIVE)
+        others = {
+            stored.row.kek
+            for branch_key_id in record.branch_keys
+            for stored in self._rows_of(view, record, branch_key_id)
+        }
+        return None if active is None else active.row.kek, others
 
     def still_lost(self, view: TenantView, record: TenantRecord) -> tuple[LostKek, ...]:
         """The lost KEKs that rows still lie under."""

@@ -8,6 +8,7 @@ from core.domain.branch_keys import ACTIVE, CREATE_TIME_FORMAT, StoredRow
 from core.domain.tenants import TenantRecord
 from core.errors import Conflict, KeyWithheld, KeyWriteBlocked
 from core.service.branch_key_writer import BranchKeyWriter
+from core.service.kek_versions import KekVersions
 from core.service.key_mover import KeyMover
 from core.service.results import Rotation
 from core.service.row_checks import RowChecks
@@ -24,16 +25,24 @@ class RotationService:
         writer: Writes the new one.
         mover: Raises fences that a change of configuration left behind.
         tenants: Keep the sequence floor.
+        versions: Decide which version of the KEK to use.
     """
 
     def __init__(
-        self, gate: StateGate, rows: RowChecks, writer: BranchKeyWriter, mover: KeyMover, tenants: Tenants
+        self,
+        gate: StateGate,
+        rows: RowChecks,
+        writer: BranchKeyWriter,
+        mover: KeyMover,
+        tenants: Tenants,
+        versions: KekVersions,
     ) -> None:
         self._gate = gate
         self._rows = rows
         self._writer = writer
         self._mover = mover
         self._tenants = tenants
+        self._versions = versions
 
     def rotate(self, tenant_id: str) -> Rotation:
         """Give a tenant a new ACTIVE branch key version; old messages stay readable, none is rewritten.
@@ -52,7 +61,9 @@ class RotationService:
             raise Conflict("a change of key is under way", hint="finish it first: POST key/check")
         self._mover.settle(record)
         try:
-            active = self._writer.rotate(record, self._current(view))
+            current = self._current(view)
+            kek = self._versions.target(record, current.row.kek).kek
+            active = self._writer.rotate(record, current, kek)
         except KeyWithheld as error:
             if not isinstance(error, KeyWriteBlocked):
                 self._gate.purge(tenant_id)  # the KMS said no: whatever it was asked, what is cached serves no more

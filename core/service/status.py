@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
+from core.domain.branch_keys import ACTIVE
 from core.domain.instants import parse_instant
 from core.domain.kek import Kek
 from core.domain.states import RULES
@@ -66,8 +69,10 @@ class StatusService:
             for branch_key_id in record.branch_keys
             for stored in self._rows.versions(view, branch_key_id)
         ]
+        former = [self._rows.read(view, branch_key_id, ACTIVE) for branch_key_id in record.former_branch_keys]
         unreadable = sum(under.key.locator not in record.keks for under in versions)
-        named = {under.locator for under in (active.row.kek, *versions) if under.versioned}
+        rows = (active.row.kek, *versions, *(stored.row.kek for stored in former if stored))
+        named = {under.locator for under in rows if under.versioned}
         behind = sum(under.key.locator == record.kek and under != active.row.kek for under in versions)
         rule, kek, rotation_due = RULES[record.state], Kek(record.kek), due(active, record)
         return KeyStatus(
@@ -118,13 +123,28 @@ class StatusService:
             yield f"{unreadable} older versions wait under a former key that refuses, until it returns: {former}"
         if behind and record.moving_from is None:
             yield (
-                f"{behind} older versions lie under another version of the key than the newest in use, which must stay "
-                "enabled for them; 'keystead check' rewraps them."
+                f"{behind} older versions lie under another version of the key than the one in use, which must be "
+                "enabled for them; 'keystead check' rewraps them then."
             )
         if record.binding.unbound_policy:
             yield "The key's policy was not bound to this tenant when it was put to use; the operator accepted that."
         if record.binding.custom_key_store:
             yield "The key lies in a custom key store: if it does not answer, nothing is served beyond the lease."
+
+
+def with_found(status: KeyStatus, facts: Mapping[str, Any]) -> KeyStatus:
+    """A status with what a check has just found and the stores do not tell.
+
+    Args:
+        status: As read after the check.
+        facts: What the check did, as for the audit.
+    """
+    found = []
+    if facts.get("unfit"):
+        found.append(f"The key's newest version was not taken up: it is {facts['unfit']}.")
+    if facts.get("left_behind"):
+        found.append(f"{facts['left_behind']} rows stay under an older version of the key that refuses: enable it.")
+    return replace(status, warnings=(*status.warnings, *found))
 
 
 def _progress(record: TenantRecord, versions: Sequence[Kek]) -> MoveProgress | None:

@@ -117,8 +117,8 @@ def test_a_record_of_before_tenants_could_bring_a_key_is_read() -> None:
 def test_a_record_of_before_keys_in_azure_is_read() -> None:
     before = replace(RECORD, binding=Binding(nickname="old"), pending=KeyTarget("local:new"))
     body = before.to_body()
-    for nested in ("binding", "moving_binding", "pending"):
-        del body[nested]["entra_tenant"]
+    # Nor does one without such keys have a field that a process of before does not know.
+    assert "entra_tenant" not in str(body)
     assert TenantRecord.from_body(body) == before
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from core.domain.branch_keys import ACTIVE, StoredRow
+from core.domain.branch_keys import ACTIVE, CREATE_TIME_FORMAT, StoredRow
 from core.domain.kek import Kek, KekDescription, WrappedKey
 from core.domain.key_target import KeyTarget
 from core.domain.states import State
@@ -26,7 +27,7 @@ from core.errors import (
     StoreCorrupt,
 )
 from core.service.results import KeyStatus
-from tests.service.world import ENTRA_TENANT, OTHER_KEK, VAULT_KEK, World
+from tests.service.world import ENTRA_TENANT, OTHER_KEK, THIRD_KEK, VAULT_KEK, World, caller
 
 VAULT = KeyTarget(VAULT_KEK.locator, entra_tenant=ENTRA_TENANT)
 
@@ -115,11 +116,11 @@ def test_new_wraps_use_the_newest_version_before_any_check_and_the_old_one_is_st
     assert keks(world) == {old, newest}
     shown = status(world)
     assert (shown.kek_version, shown.kek_versions) == (newest.locator, (newest.locator, old.locator))
-    assert any("must stay enabled" in warning for warning in shown.warnings)
+    assert any("must be enabled" in warning for warning in shown.warnings)
     assert world.process().encryption.decrypt("acme", message, {}) == b"0"
     check(world)
     assert keks(world) == {newest}
-    assert not [warning for warning in status(world).warnings if "must stay enabled" in warning]
+    assert not [warning for warning in status(world).warnings if "must be enabled" in warning]
 
 
 def test_the_exclusive_date_of_the_move_stays_when_a_version_is_taken_up(world: World) -> None:
@@ -193,23 +194,56 @@ def test_any_other_denial_of_an_old_version_purges_everything(world: World, caus
     assert world.kms.branch_unwraps() == unwraps + 2
 
 
-@pytest.mark.parametrize("error", [Silence, None], ids=["silence", "unknown denial"])
-def test_an_old_version_that_does_not_answer_is_not_left_behind(
-    world: World, error: Callable[[str], KeysteadError] | None
+@pytest.mark.parametrize(
+    ("signal", "error"),
+    [
+        (Silence("no answer"), KeyUnreachable),
+        (Denial("no", cause="unknown"), KeyRevoked),
+        (Denial("no", cause="policy"), KeyRevoked),
+        (Denial("no", cause="identity"), KeyRevoked),
+        (Denial("no", cause="network"), KeyNetworkBlocked),
+    ],
+    ids=lambda value: getattr(value, "cause", getattr(value, "code", "")),
+)
+def test_an_old_version_that_refuses_for_the_whole_key_is_not_left_behind(
+    world: World, signal: KeysteadError, error: type[KeysteadError]
 ) -> None:
+    message = world.encrypt(b"0")
     configure(world)
     old = world.kms.versions[0]
     world.kms.new_version()
-    disable(world, old, error=lambda: error("no answer") if error else Denial("no", cause="unknown"))
-    with pytest.raises(KeyUnreachable if error else KeyRevoked):
+    disable(world, old, error=lambda: signal)
+    with pytest.raises(error):
         check(world)
     assert keks(world) == {old}
+    record = world.app.tenants.read("acme")
+    assert (record.former_branch_keys, record.lost_keks) == ((), ())
     world.kms.trouble = lambda operation, context: None
     check(world)
     assert keks(world) == {world.kms.versions[-1]}
+    assert world.process().encryption.decrypt("acme", message, {}) == b"0"
 
 
-@pytest.mark.parametrize(
+def test_a_version_left_behind_purges_once_and_not_at_every_check(world: World) -> None:
+    message = world.encrypt(b"0")
+    configure(world)
+    old = world.kms.versions[0]
+    world.decrypt(message)
+    world.kms.new_version()
+    world.app.rotation.rotate("acme")
+    new_message = world.encrypt(b"1")
+    world.decrypt(message)
+    disable(world, old)
+    for purges in (1, 0, 0):
+        assert check(world)["left_behind"] == 2
+        unwraps = world.kms.branch_unwraps()
+        world.decrypt(new_message)
+        assert world.kms.branch_unwraps() - unwraps == purges
+    shown = world.app.keystead.check_key(caller("acme"), "acme")
+    assert any("2 rows stay under an older version" in warning for warning in shown.warnings)
+
+
+CANNOT_WRAP = pytest.mark.parametrize(
     ("cause", "error"),
     [
         ("not_yet_valid", KeyWriteBlocked),
@@ -218,6 +252,9 @@ def test_an_old_version_that_does_not_answer_is_not_left_behind(
         ("disabled", KeyRevoked),
     ],
 )
+
+
+@CANNOT_WRAP
 def test_a_newest_version_that_does_not_wrap_is_not_taken_up(
     world: World, cause: str, error: type[KeysteadError]
 ) -> None:
@@ -226,18 +263,58 @@ def test_a_newest_version_that_does_not_wrap_is_not_taken_up(
     old, newest = world.kms.versions[0], world.kms.new_version()
     world.kms.unfit[newest] = cause
     facts = check(world)
-    assert (facts["unfit"], facts["kek_version"], facts["rewrapped"]) == (cause, "", 0)
-    assert keks(world) == {old}
+    assert (facts["unfit"], facts["kek_version"], facts["rewrapped"]) == (cause, old.locator, 0)
     unwraps = world.kms.branch_unwraps()
-    with pytest.raises(error):
-        world.app.rotation.rotate("acme")
     assert world.decrypt(message) == b"0"
+    assert world.kms.branch_unwraps() == unwraps  # nothing was purged
+    world.app.rotation.rotate("acme")  # the one before serves on, for new branch keys too
+    assert keks(world) == {old}
     assert world.app.tenants.read("acme").state is State.ACTIVE
-    # What only stops new wraps leaves the cached keys alone.
-    assert world.kms.branch_unwraps() - unwraps == (error is not KeyWriteBlocked)
+    shown = world.app.keystead.check_key(caller("acme"), "acme")
+    assert any(f"not taken up: it is {cause}" in warning for warning in shown.warnings)
     del world.kms.unfit[newest]
     check(world)
     assert keks(world) == {newest}
+
+
+@CANNOT_WRAP
+def test_the_version_in_use_that_does_not_wrap_is_said_by_check_and_rotate(
+    world: World, cause: str, error: type[KeysteadError]
+) -> None:
+    configure(world)
+    message = world.encrypt(b"0")
+    world.kms.unfit[world.kms.versions[0]] = cause
+    for act in (lambda: check(world), lambda: world.app.rotation.rotate("acme")):
+        unwraps = world.kms.branch_unwraps()
+        with pytest.raises(error) as raised:
+            act()
+        assert cause in str(raised.value.hint)
+        assert world.decrypt(message) == b"0"
+        # What only stops new wraps leaves the cached keys alone.
+        assert world.kms.branch_unwraps() - unwraps == (error is KeyRevoked)
+    world.kms.new_version()
+    check(world)
+    assert keks(world) == {world.kms.versions[-1]}
+
+
+@CANNOT_WRAP
+def test_rows_under_a_lost_key_are_fetched_under_the_version_in_use_if_the_newest_does_not_wrap(
+    world: World, cause: str, error: type[KeysteadError]
+) -> None:
+    message = world.encrypt(b"0")
+    configure(world, KeyTarget(OTHER_KEK.locator))
+    disable(world, OTHER_KEK)
+    configure(world)
+    assert world.app.tenants.read("acme").lost_keks
+    world.kms.trouble = lambda operation, context: None
+    in_use, newest = world.kms.versions[0], world.kms.new_version()
+    world.kms.unfit[newest] = cause
+    facts = check(world)
+    assert (facts["unfit"], facts["rewrapped"], facts["waiting"]) == (cause, 3, 0)
+    assert world.app.tenants.read("acme").lost_keks == ()
+    disable(world, OTHER_KEK)
+    assert world.process().encryption.decrypt("acme", message, {}) == b"0"
+    assert keks(world) == {in_use}
 
 
 @pytest.mark.parametrize("cause", ["not_yet_valid", "disabled"])
@@ -250,15 +327,110 @@ def test_a_key_that_does_not_wrap_is_not_put_to_use(world: World, cause: str) ->
     assert (record.state, record.moving_from, record.configuration_revision) == (State.PLATFORM, None, 1)
 
 
-def test_a_replica_that_lags_does_not_take_rows_back_to_an_older_version(world: World) -> None:
+@pytest.mark.parametrize("act", ["check", "rotate"])
+def test_a_replica_that_lags_does_not_take_rows_back_to_an_older_version(world: World, act: str) -> None:
     world.encrypt()
     configure(world)
-    newest = world.kms.new_version()
+    old, newest = world.kms.versions[0], world.kms.new_version()
     check(world)
+    disable(world, old)
     world.kms.stale = 1
-    facts = check(world)
-    assert (facts["rewrapped"], facts["rotated"], facts["kek_version"]) == (0, False, newest.locator)
+    if act == "check":
+        facts = check(world)
+        assert (facts["rewrapped"], facts["rotated"], facts["kek_version"]) == (0, False, newest.locator)
+    else:
+        world.app.rotation.rotate("acme")
     assert keks(world) == {newest}
+    record = world.app.tenants.read("acme")
+    assert world.app.key_configuration._probes.read("acme", record.probe_digest).kek == newest
+
+
+@pytest.mark.parametrize("lagging", [False, True])
+@pytest.mark.parametrize("method", ["rewrap", "renew_active", "settled", "still_lost"])
+def test_a_check_that_is_overtaken_by_another_never_goes_back(world: World, method: str, lagging: bool) -> None:
+    """It was told of the version before, and another process takes a newer one up at any moment after that."""
+    message = world.encrypt(b"0")
+    configure(world)
+    other = world.process()
+    rewrapper = other.key_configuration._mover._rewrapper
+    inner = getattr(rewrapper, method)
+    newest: list[Kek] = []
+
+    def overtaken(*args: Any) -> Any:
+        if not newest:
+            newest.append(world.kms.new_version())
+            check(world)
+            world.kms.stale = int(lagging)
+        return inner(*args)
+
+    setattr(rewrapper, method, overtaken)
+    other.key_configuration.check("acme", {})
+    assert keks(world) == {*newest}
+    disable(world, world.kms.versions[0])
+    assert world.process().encryption.decrypt("acme", message, {}) == b"0"
+
+
+def test_a_pick_up_cut_short_is_not_taken_back_by_a_lagging_replica(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = world.encrypt(b"0")
+    configure(world)
+    newest = world.kms.new_version()
+    with monkeypatch.context() as patch:
+        patch.setattr(world.app.key_configuration._mover._rewrapper, "renew_active", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            check(world)
+    assert keks(world) == {*world.kms.versions}
+    world.kms.stale = 1
+    world.process().key_configuration.check("acme", {})
+    assert keks(world) == {newest}
+    disable(world, world.kms.versions[0])
+    assert world.process().encryption.decrypt("acme", message, {}) == b"0"
+
+
+@pytest.mark.parametrize(
+    ("times", "goes"), [((1.0, 2.0), True), ((1.0, 1.0), True), ((2.0, 1.0), False)], ids=["older", "tie", "younger"]
+)
+def test_times_decide_and_on_a_tie_the_kms(
+    world: World, times: tuple[float, float], goes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(world)
+    used, told = world.kms.versions[0], world.kms.new_version()
+    inner = world.kms.describe
+    made = dict(zip((used, told), times, strict=True))
+    monkeypatch.setattr(world.kms, "describe", lambda kek: replace(found := inner(kek), made=made[found.kek]))
+    check(world)
+    assert keks(world) == {told if goes else used}
+
+
+@pytest.mark.parametrize("signal", [Silence("no"), Denial("no", cause="identity"), Denial("no", cause="unknown")])
+def test_a_version_in_use_that_cannot_be_described_stops_the_check(world: World, signal: KeysteadError) -> None:
+    configure(world)
+    old = world.kms.versions[0]
+    world.kms.new_version()
+
+    def trouble(operation: str, context: Any) -> None:
+        if operation == "describe" and context["kms-arn"] == old.locator:
+            raise signal
+
+    world.kms.trouble = trouble
+    with pytest.raises(KeyUnreachable if isinstance(signal, Silence) else KeyRevoked):
+        check(world)
+    assert keks(world) == {old}
+
+
+def test_a_probe_that_is_gone_is_made_anew_and_the_operator_hears_of_it(world: World) -> None:
+    configure(world)
+    record = world.app.tenants.read("acme")
+    del world.tenants._documents["acme", f"probe:{record.probe_digest}"]
+    check(world)
+    after = world.app.tenants.read("acme")
+    assert after.probe_digest != record.probe_digest
+    assert world.app.key_configuration._probes.read("acme", after.probe_digest).kek == world.kms.versions[-1]
+    alarms = [data for kind, _, data in world.events.events if kind == "keystead.alarm.store_corrupt"]
+    assert [alarm["about"] for alarm in alarms] == ["probe"]
+    check(world)
+    assert world.app.tenants.read("acme").probe_digest == after.probe_digest
 
 
 def test_a_version_that_is_gone_does_not_hinder_the_newest(world: World) -> None:
@@ -330,6 +502,150 @@ def test_a_vault_key_given_up_waits_as_one_key_whatever_its_versions(world: Worl
     assert world.app.tenants.read("acme").lost_keks == ()
     fresh = world.process()
     assert [fresh.encryption.decrypt("acme", message, {}) for message in messages] == [b"0", b"1"]
+
+
+def test_withdrawn_consent_is_final_enough_to_give_a_former_key_up(world: World) -> None:
+    message = world.encrypt(b"0")
+    configure(world)
+    disable(world, *world.kms.versions, error=lambda: Denial("no", cause="identity"))
+    facts = configure(world, KeyTarget(OTHER_KEK.locator))
+    assert (facts["branch_key_begun"], facts["waiting"]) == (True, 3)
+    world.kms.trouble = lambda operation, context: None
+    check(world)
+    assert world.process().encryption.decrypt("acme", message, {}) == b"0"
+
+
+def test_a_version_that_is_silent_is_not_given_up_with_one_that_refuses(world: World) -> None:
+    messages = [world.encrypt(b"0")]
+    configure(world)
+    first, second = world.kms.versions[0], world.kms.new_version()
+    world.app.rotation.rotate("acme")
+    messages.append(world.encrypt(b"1"))
+
+    def trouble(operation: str, context: Any) -> None:
+        if operation == "unwrap" and context.get("kms-arn") == first.locator:
+            raise Denial("no", cause="disabled")
+        if operation == "unwrap" and context.get("kms-arn") == second.locator:
+            raise Silence("no answer")
+
+    world.kms.trouble = trouble
+    with pytest.raises(KeyUnreachable):
+        configure(world, KeyTarget(OTHER_KEK.locator))
+    assert world.app.tenants.read("acme").moving_from == VAULT_KEK.locator
+    disable(world, first)
+    check(world)
+    assert world.app.tenants.read("acme").moving_from is None
+    disable(world, first, second)
+    assert world.process().encryption.decrypt("acme", messages[1], {}) == b"1"
+    world.kms.trouble = lambda operation, context: None
+    check(world)
+    assert world.process().encryption.decrypt("acme", messages[0], {}) == b"0"
+
+
+def test_an_old_version_gone_for_good_does_not_close_the_way_back(world: World) -> None:
+    messages = [world.encrypt(b"0")]
+    configure(world, replace(VAULT, reversible=True))
+    old = world.kms.versions[0]
+    world.kms.new_version()
+    world.app.rotation.rotate("acme")
+    messages.append(world.encrypt(b"1"))
+    disable(world, old)
+    check(world)
+    world.app.key_configuration.revert("acme", {})
+    record = world.app.tenants.read("acme")
+    assert (record.state, record.moving_from) == (State.PLATFORM, None)
+    assert [lost.locator for lost in record.lost_keks] == [VAULT_KEK.locator]
+    fresh = world.process()
+    assert fresh.encryption.decrypt("acme", messages[1], {}) == b"1"
+    with pytest.raises(KeyRevoked):
+        fresh.encryption.decrypt("acme", messages[0], {})
+    world.kms.trouble = lambda operation, context: None
+    check(world)
+    assert world.process().encryption.decrypt("acme", messages[0], {}) == b"0"
+
+
+def test_a_key_that_refuses_itself_closes_it_still(world: World) -> None:
+    world.encrypt(b"0")
+    configure(world, replace(VAULT, reversible=True))
+    disable(world, *world.kms.versions)
+    with pytest.raises(KeyRevoked):
+        world.app.key_configuration.revert("acme", {})
+    assert world.app.tenants.read("acme").former_branch_keys == ()
+
+
+def test_a_return_to_a_lost_key_that_refuses_again_can_be_taken_back(world: World) -> None:
+    message = world.encrypt(b"0")
+    first, second = KeyTarget(OTHER_KEK.locator), KeyTarget(THIRD_KEK.locator)
+    configure(world, first)
+    disable(world, OTHER_KEK)
+    configure(world, second)
+    world.encrypt(b"1")
+    world.app.rotation.rotate("acme")
+    world.kms.trouble = lambda operation, context: None
+    unwraps = iter(range(100))
+
+    def silent(operation: str, context: Any) -> None:
+        if operation == "unwrap" and context.get("kms-arn") == THIRD_KEK.locator and next(unwraps) >= 1:
+            raise Silence("no answer")
+
+    world.kms.trouble = silent
+    with pytest.raises(KeyUnreachable):
+        configure(world, first)
+    disable(world, OTHER_KEK)
+    configure(world, second)
+    record = world.app.tenants.read("acme")
+    assert (record.kek, record.moving_from) == (THIRD_KEK.locator, None)
+    assert [lost.locator for lost in record.lost_keks] == [OTHER_KEK.locator]
+    assert world.decrypt(world.encrypt(b"2")) == b"2"
+    world.kms.trouble = lambda operation, context: None
+    check(world)
+    assert world.process().encryption.decrypt("acme", message, {}) == b"0"
+
+
+class TestActivation:
+    def schedule(self, world: World) -> None:
+        at = datetime.fromtimestamp(world.clock.wall_time + 10, UTC).strftime(CREATE_TIME_FORMAT)
+        configure(world, replace(VAULT, activation=at))
+
+    def test_a_version_made_before_the_date_is_the_one_that_comes_into_force(self, world: World) -> None:
+        message = world.encrypt(b"0")
+        self.schedule(world)
+        old, newest = world.kms.versions[0], world.kms.new_version()
+        disable(world, old)
+        world.clock.advance(11)
+        assert world.decrypt(message) == b"0"
+        record = world.app.tenants.read("acme")
+        assert (record.state, keks(world)) == (State.ACTIVE, {newest})
+        assert world.app.key_configuration._probes.read("acme", record.probe_digest).kek == newest
+
+    @pytest.mark.parametrize("cause", ["expired", "disabled"])
+    def test_a_newest_version_that_does_not_wrap_leaves_the_platforms_key_in_force(
+        self, world: World, cause: str
+    ) -> None:
+        message = world.encrypt(b"0")
+        self.schedule(world)
+        world.kms.unfit[world.kms.new_version()] = cause
+        world.clock.advance(11)
+        assert world.decrypt(message) == b"0"
+        record = world.app.tenants.read("acme")
+        assert (record.state, record.moving_from) == (State.SCHEDULED, None)
+        world.app.rotation.rotate("acme")
+        assert {kek.provider for kek in keks(world)} == {"local"}
+
+
+def test_a_denial_of_the_active_row_purges_what_older_versions_serve(world: World) -> None:
+    message = world.encrypt(b"0")
+    configure(world)
+    world.kms.new_version()
+    world.app.rotation.rotate("acme")
+    app = world.process()
+    app.encryption.decrypt("acme", message, {})
+    disable(world, world.kms.versions[-1])
+    with pytest.raises(KeyRevoked):
+        app.encryption.encrypt("acme", b"x", {})
+    unwraps = world.kms.branch_unwraps()
+    app.encryption.decrypt("acme", message, {})
+    assert world.kms.branch_unwraps() == unwraps + 1
 
 
 def test_a_key_is_one_tenants_whatever_its_version(world: World) -> None:

@@ -166,7 +166,7 @@ def test_a_rotation_of_a_process_of_before_is_fenced(world: World) -> None:
     assert active is not None
     configure(world)
     with pytest.raises(Conflict):
-        other.rotation._writer.rotate(stale, active)
+        other.rotation._writer.rotate(stale, active, PLATFORM)
     assert rows_by_kek(world) == {OTHER_KEK.locator: 3}
 
 

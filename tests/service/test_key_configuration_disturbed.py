@@ -164,7 +164,7 @@ class TestFloors:
         world.encrypt()
         dying = world.process()
         view = dying.gate.enter("acme", "write")
-        dying.rotation._writer.rotate(view.record, dying.rotation._current(view))  # and dies before it tells
+        dying.rotation._writer.rotate(view.record, dying.rotation._current(view), OTHER_KEK)  # and dies before it tells
         stale = world.process()
         stale.gate.enter_any("acme")
         refuse(world, OTHER_KEK)

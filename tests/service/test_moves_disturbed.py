@@ -245,13 +245,14 @@ class Rotator:
         active = world.keys.read(self.record.branch_key_id, ACTIVE)
         assert active is not None
         self.active = active
+        self.kek = self.process.rotation._versions.target(self.record, active.row.kek).kek
 
     def __call__(self, _: str) -> None:
         try:
             if self.fresh:
                 self.world.process().rotation.rotate("acme")
             else:
-                self.process.rotation._writer.rotate(self.record, self.active)
+                self.process.rotation._writer.rotate(self.record, self.active, self.kek)
             self.outcome = "rotated"
         except KeysteadError as error:
             self.outcome = error.code
@@ -270,6 +271,19 @@ def test_a_rotation_at_every_call(name: str) -> None:
             scene.complete()
     if CHANGES[name].fenced:
         assert outcomes == {"rotated", "conflict"}
+
+
+def test_a_newer_version_taken_up_by_another_process_at_every_call() -> None:
+    change = CHANGES["take up a new version"]
+    for at in range(Scene(change).run()):
+        scene = Scene(change)
+
+        def overtake(_: str, scene: Scene = scene) -> None:
+            scene.world.kms.new_version()
+            scene.again()
+
+        assert isinstance(scene.attempt(at, "before", overtake), Conflict | None)
+        scene.check_done()
 
 
 @pytest.mark.parametrize("name", CHANGES)

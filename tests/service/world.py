@@ -105,7 +105,8 @@ class ScriptedKms:
         found = self.versions[-1 - self.stale] if kek == VAULT_KEK else kek
         self.trouble("describe", {"kms-arn": found.locator})
         made = float(self.versions.index(found))
-        return KekDescription(found, found not in self.unfit, self.unfit.get(found, "enabled"), made)
+        cause = self.unfit.get(found, "")
+        return KekDescription(found, not cause, cause or "enabled", made, cause)
 
     def branch_unwraps(self) -> int:
         """Unwraps of branch keys so far, the row MAC key's left out."""

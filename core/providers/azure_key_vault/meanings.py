@@ -95,6 +95,8 @@ ENTRA: Mapping[tuple[str, int], Meaning] = {
     **{("unauthorized_client", code): _OWN for code in (*_SECRETS, *_ASSERTIONS)},
     ("invalid_client", 0): _OWN,
     **{("invalid_client", code): _OWN for code in (*_SECRETS, *_ASSERTIONS)},
+    # Entra has been seen to say so of a service principal that the tenant deleted; no fault of ours has these numbers.
+    **{("invalid_client", code): _IDENTITY for code in _APPLICATION_GONE},
     ("access_denied", 0): _IDENTITY,
     ("interaction_required", 0): _IDENTITY,
     ("invalid_grant", 0): _OWN,
@@ -121,6 +123,7 @@ ENTRA: Mapping[tuple[str, int], Meaning] = {
 
 The OAuth error decides; a number only refines it, as Microsoft may change numbers at any time. Two groups count
 whatever the error is: trouble of the service that passes, and numbers of flows that are not ours. An error that is not
-here is our own trouble: it stops nobody's key, and alarms. So does ``invalid_client``, whatever its number.
+here is our own trouble: it stops nobody's key, and alarms. So is ``invalid_client``, but for the numbers that say that
+the tenant's directory has no such application, or has disabled it.
 """
 OTHER_OF_ENTRA = _OWN

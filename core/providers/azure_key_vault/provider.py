@@ -98,7 +98,8 @@ class AzureKeyProvider:
             found = KeyAttributes.of(_asked(visit, get_key(key), key))
         obstacle = found.obstacle
         detail = ENABLED if obstacle is None else obstacle.seen
-        return KekDescription(Kek(str(found.version)), obstacle is None, detail, found.made)
+        cause = "" if obstacle is None else obstacle.cause
+        return KekDescription(Kek(str(found.version)), obstacle is None, detail, found.made, cause)
 
     def _own(self, kek: Kek) -> VaultKey:
         try:

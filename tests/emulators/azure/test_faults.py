@@ -165,6 +165,11 @@ def test_another_version_than_was_asked_for(world: World, sdk: Sdk) -> None:
     kid = world.key()
     world.emulator.add_fault(AzureFault(operation="get", corrupt="other_version"))
     assert sdk.keys(world.vault).get_key("kek").id == f"{kid[:-32]}{'0' * 32}"
+
+
+def test_a_refusal_stays_whole(world: World, sdk: Sdk) -> None:
+    world.key()
+    world.emulator.add_fault(AzureFault(operation="get", corrupt="truncated"))
     world.emulator.revoke(world.vault, CLIENT)
     assert refused(lambda: sdk.keys(world.vault).get_key("kek")) == (403, "Forbidden", "ForbiddenByRbac")
 

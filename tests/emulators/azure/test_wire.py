@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 from azure.core.exceptions import ServiceRequestError
+from azure.core.rest import HttpRequest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -169,6 +170,9 @@ def test_an_empty_answer_leaves_the_connection_usable(world: World, sdk: Sdk) ->
         world.emulator.delete_key(kid)
         client.purge_deleted_key("kek")
     assert [call.status for call in world.emulator.calls if call.operation == "purge"] == [204, 204]
+    world.emulator.delete_key(world.emulator.create_key(url, "kek"))
+    answer = client.send_request(HttpRequest("DELETE", "/deletedkeys/kek"))
+    assert (answer.status_code, "Content-Length" in answer.headers) == (204, False)
 
 
 def test_the_answers_tell_the_emulators_time(world: World, sdk: Sdk) -> None:

@@ -248,6 +248,7 @@ def test_what_stops_new_wraps_only(stage: Stage, attributes: dict[str, object], 
     described = case.provider.describe(case.kek)
     assert (described.kek, described.enabled) == (case.kek, False)
     assert described.detail.replace(" ", "_").lower() in (cause, "wrapkey_not_permitted")
+    assert described.cause == cause
 
 
 def test_now_is_the_vaults_own_time(stage: Stage) -> None:
@@ -280,6 +281,7 @@ def test_versions(stage: Stage) -> None:
     new = Kek(stage.emulator.rotate_key(old.key.locator))
     described = provider.describe(old.key)
     assert (described.kek, described.enabled, described.made) == (new, True, int(described.made or 0))
+    assert described.cause == ""
     assert provider.describe(old).kek == old
     assert provider.wrap(new, KEY, CONTEXT).kek == new
     assert provider.unwrap(wrapped, CONTEXT).key == KEY

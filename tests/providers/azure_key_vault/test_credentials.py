@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -27,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from core.errors import KeysteadError, OwnFault, Silence
+from core.errors import KeysteadError, Silence
 from core.providers.azure_key_vault import AzureSettings
 from core.providers.azure_key_vault.base64url import unbase64url
 from core.providers.azure_key_vault.certificates import ASSERTION_SECONDS, Certificate, UnfitCertificate
@@ -35,6 +34,7 @@ from core.providers.azure_key_vault.credentials import HeldToken
 from core.providers.azure_key_vault.sessions import SessionKey
 from functions.emulators.keyvault_material import generate_rsa
 from tests.conformance.key_provider import KEY
+from tests.providers.azure_key_vault.own_faults import own_fault, use
 from tests.providers.azure_key_vault.stage import (
     AUTHORITY,
     CLIENT_ID,
@@ -44,11 +44,9 @@ from tests.providers.azure_key_vault.stage import (
     HOME,
     SECRET,
     Stage,
-    listening,
 )
 
 SDK_LOGGERS = ("azure", "azure.identity", "azure.core.pipeline", "msal", "msal.token_cache", "urllib3.connectionpool")
-IDENTITY = "55555555-5555-4555-8555-555555555555"
 PrivateKey = RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
@@ -80,25 +78,6 @@ def certificate(key: PrivateKey) -> bytes:
 
 def private(key: PrivateKey, encryption: KeySerializationEncryption | None = None) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption or NoEncryption())
-
-
-def use(stage: Stage, settings: AzureSettings) -> None:
-    kek = stage.key()
-    provider = stage.connector(settings).connect(stage.access(kek))
-    assert provider.unwrap(provider.wrap(kek, KEY, CONTEXT), CONTEXT).key == KEY
-
-
-def own_fault(stage: Stage, settings: AzureSettings, code: str = "") -> OwnFault:
-    kek = stage.key()
-    provider = stage.connector(settings).connect(stage.access(kek))
-    stage.emulator.clear_calls()
-    with pytest.raises(KeysteadError) as raised:
-        provider.wrap(kek, KEY, CONTEXT)
-    assert type(raised.value) is OwnFault
-    assert raised.value.kms_code == code
-    assert raised.value.__context__ is None
-    assert not [call for call in stage.emulator.calls if call.host.endswith(".azure.net")]
-    return raised.value
 
 
 class TestSecret:
@@ -192,91 +171,6 @@ class TestCertificate:
         with pytest.raises(UnfitCertificate) as raised:
             Certificate.read(str(tmp_path))
         assert raised.value.__cause__ is None
-
-
-class TestManagedIdentity:
-    @pytest.fixture
-    def settings(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> AzureSettings:
-        stage.emulator.add_application(CLIENT_ID, HOME, managed_identity=IDENTITY)
-        monkeypatch.setenv("IDENTITY_ENDPOINT", stage.server.identity_url)
-        monkeypatch.setenv("IDENTITY_HEADER", stage.emulator.entra.identity_header)
-        for name in ("IDENTITY_SERVER_THUMBPRINT", "AZURE_FEDERATED_TOKEN_FILE", "MSI_ENDPOINT", "HTTPS_PROXY"):
-            monkeypatch.delenv(name, raising=False)
-        return replace(stage.settings, client_secret="", managed_identity=IDENTITY)
-
-    def test_good(self, stage: Stage, settings: AzureSettings) -> None:
-        use(stage, settings)
-        use_again = stage.connector(settings).connect(stage.access(stage.key("again")))
-        assert use_again.describe(stage.key("again")).enabled
-        assert stage.made().count("identity") == 2
-
-    def test_an_endpoint_without_https(
-        self, stage: Stage, settings: AzureSettings, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """As it is on the machines of Azure: on the machine itself, or at a link-local address."""
-        asked: list[bytes] = []
-        token = stage.emulator.signer.identity_token(
-            cloud="public",
-            tenant=HOME,
-            client_id=IDENTITY,
-            resource="api://AzureADTokenExchange",
-            now=stage.clock.wall(),
-        )
-        body = {"access_token": token, "expires_on": "4000000000", "resource": "api://AzureADTokenExchange"}
-
-        def answer(connection: socket.socket) -> None:
-            asked.append(connection.recv(4096))
-            head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(json.dumps(body))}"
-            connection.sendall(f"{head}\r\n\r\n{json.dumps(body)}".encode())
-
-        with listening(answer) as address:
-            monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://{address}/msi/token")
-            use(stage, settings)
-        assert len(asked) == 1
-        assert asked[0].startswith(b"GET /msi/token?")
-        assert IDENTITY.encode() in asked[0]
-
-    def test_its_token_serves_all_directories(self, stage: Stage, settings: AzureSettings) -> None:
-        kms, kek = stage.connector(settings), stage.key()
-        for revision in (1, 2, 3):
-            kms.connect(stage.access(kek, revision=revision)).describe(kek)
-        assert stage.attempts()["identity"] == 1
-        assert stage.attempts()["token"] == 3
-
-    def test_not_federated(self, stage: Stage, settings: AzureSettings) -> None:
-        stage.emulator.add_application(CLIENT_ID, HOME)
-        stage.emulator.add_managed_identity(IDENTITY, HOME)
-        own_fault(stage, settings, "AADSTS700213")
-
-    def test_unknown(self, stage: Stage, settings: AzureSettings) -> None:
-        found = own_fault(stage, replace(settings, managed_identity="66666666-6666-4666-8666-666666666666"))
-        assert "managed identity" in found.detail
-
-    def test_refused(self, stage: Stage, settings: AzureSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("IDENTITY_HEADER", "HEADER-CANARY")
-        assert "CANARY" not in own_fault(stage, settings).detail
-
-    @pytest.mark.parametrize(
-        "body", [b"<html>", b"[]", b'{"access_token": "a b", "expires_on": "4000000000", "resource": "r"}']
-    )
-    def test_an_endpoint_that_talks_nonsense(self, stage: Stage, settings: AzureSettings, body: bytes) -> None:
-        stage.fault("identity", body=body, status=200, content_type="application/json")
-        own_fault(stage, settings)
-
-    def test_an_endpoint_that_hangs_ends_with_the_budget(self, stage: Stage, settings: AzureSettings) -> None:
-        kek = stage.key()
-        stage.fault("identity", hang=True)
-        stage.time_left = 0.3
-        with pytest.raises(Silence, match="token: time was up"):
-            stage.connector(settings).connect(stage.access(kek)).describe(kek)
-
-    def test_none_on_this_machine(self, stage: Stage, settings: AzureSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("IDENTITY_ENDPOINT", "http://127.0.0.1:1/msi/token")
-        stage.time_left = 0.5
-        kek = stage.key()
-        with pytest.raises(Silence):
-            stage.connector(settings).connect(stage.access(kek)).describe(kek)
-        assert not [call for call in stage.emulator.calls if call.host.endswith(".azure.net")]
 
 
 TOKENS: list[Any] = [None, "", "a b", "a\r\nX-Evil: 1", "\u0442oken", "a" * 40_000, 7, {"a": 1}]
