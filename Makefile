@@ -1,5 +1,6 @@
 # Needs python3 (3.11 or newer, with venv), make and a network. Everything else is set up by the targets themselves,
-# in .tools (uv, ministack) and .venv (what requirements-dev.txt pins by hash), and only when a pinned file has changed.
+# in .tools (uv, ministack, azurite) and .venv (what requirements-dev.txt pins by hash), and only when a pinned file has
+# changed. The tests over Azurite need node and npm, too (20 or newer); without them they are left out, except in CI.
 
 PYTHON ?= python3
 PORT ?= $(or $(KEYSTEAD_PORT),8080)
@@ -15,6 +16,7 @@ COOL_OFF ?= 7 days
 BIN := .venv/bin
 UV := .tools/uv/bin/uv
 MINISTACK := .tools/ministack/.installed
+AZURITE := .tools/azurite/.installed
 SOURCES = $(wildcard core functions tests benchmarks docs/exit)
 
 # Bytecode makes a fresh process start several times as fast.
@@ -44,7 +46,7 @@ run: setup ## serve on loopback: PORT=8080 DATA=.keystead ARGS='--workers 2'
 demo: setup ## tell the whole story in a temporary data directory; exit 0 only if all of it held
 	@$(BIN)/keystead demo $(ARGS)
 
-test: check $(MINISTACK) ## check, then every test, with coverage
+test: check $(MINISTACK) $(AZURITE) ## check, then every test, with coverage
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --cov --cov-report=term --durations=15 $(PYTEST_ARGS)
 
 test-unit: setup ## the quick tests: no real processes, no official SDK
@@ -107,3 +109,16 @@ $(MINISTACK): requirements-ministack.txt $(UV)
 	@$(UV) pip sync --quiet --python .tools/ministack/bin/python --require-hashes --only-binary :all: --compile-bytecode \
 	  requirements-ministack.txt
 	@touch $@
+
+# The emulator of Azure Storage that the slow tests talk to; tests/azurite/.npmrc says what npm must not do. To renew the
+# lock: npm --prefix tests/azurite update --package-lock-only
+AZURITE_LOCK := tests/azurite/package.json tests/azurite/package-lock.json tests/azurite/.npmrc
+$(AZURITE): $(AZURITE_LOCK)
+	@if command -v node >/dev/null && command -v npm >/dev/null; then \
+	  echo "setting up azurite" && rm -rf .tools/azurite && mkdir -p .tools/azurite && \
+	  cp $(AZURITE_LOCK) .tools/azurite && (cd .tools/azurite && npm ci --ignore-scripts --loglevel=error >/dev/null) && touch $@; \
+	elif test -n "$$CI"; then \
+	  echo "error: node or npm is missing" >&2; exit 1; \
+	else \
+	  echo "warning: node or npm is missing: the tests over Azurite will be left out" >&2; \
+	fi

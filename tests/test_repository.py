@@ -1,5 +1,6 @@
 """What must hold of the repository itself: nothing of one machine in it, pins by hash, promises of the Makefile."""
 
+import json
 import re
 import subprocess
 import tomllib
@@ -81,8 +82,56 @@ def test_the_patterns_leave_prose_and_routes_alone() -> None:
 def test_no_lock_file_that_carries_registry_hosts() -> None:
     names = {path.name for path in committed_files()}
     assert not {
-        name for name in names if re.fullmatch(r"uv\.lock|pylock.*\.toml|poetry\.lock|package-lock\.json", name)
+        name
+        for name in names
+        if re.fullmatch(r"uv\.lock|pylock.*\.toml|poetry\.lock|yarn\.lock|pnpm-lock\.yaml|npm-shrinkwrap\.json", name)
     }
+
+
+def unpinned(package_lock: str) -> list[str]:
+    """The packages of a package-lock.json that carry a download address, lack a hash, or are not from a registry."""
+    packages = json.loads(package_lock)["packages"]
+    return [
+        name
+        for name, package in packages.items()
+        if name
+        and (
+            "resolved" in package
+            or "link" in package
+            or not re.fullmatch(r"sha512-[A-Za-z0-9+/]{86}==", package.get("integrity", ""))
+            or not re.fullmatch(r"[0-9][0-9A-Za-z.+-]*", package.get("version", ""))
+        )
+    ]
+
+
+def test_packages_of_npm_are_pinned_by_hash_and_by_nothing_else() -> None:
+    """`make` installs them with the registry that is configured, and runs no script of theirs."""
+    locks = [path for path in committed_files() if path.name == "package-lock.json"]
+    assert locks
+    for lock in locks:
+        assert json.loads(lock.read_text(encoding="utf-8"))["lockfileVersion"] == 3
+        assert unpinned(lock.read_text(encoding="utf-8")) == []
+        configuration = (lock.parent / ".npmrc").read_text(encoding="utf-8").split()
+        assert {"ignore-scripts=true", "omit-lockfile-registry-resolved=true"} <= set(configuration)
+        wanted = json.loads((lock.parent / "package.json").read_text(encoding="utf-8"))["dependencies"]
+        assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in wanted.values())
+
+
+@pytest.mark.parametrize(
+    "package",
+    [
+        {"version": "1.0.0"},
+        {"version": "1.0.0", "integrity": "sha1-AAAA"},
+        {"version": "1.0.0", "integrity": f"sha512-{'A' * 86}==", "resolved": "https://registry.test/x.tgz"},
+        {"version": "git+ssh://x", "integrity": f"sha512-{'A' * 86}=="},
+        {"link": True},
+    ],
+    ids=str,
+)
+def test_a_loose_package_of_npm_is_seen(package: dict[str, object]) -> None:
+    good = {"version": "1.0.0", "integrity": f"sha512-{'A' * 86}=="}
+    lock = {"packages": {"": {"name": "x"}, "node_modules/good": good, "node_modules/bad": package}}
+    assert unpinned(json.dumps(lock)) == ["node_modules/bad"]
 
 
 def test_the_changelog_is_of_this_version() -> None:
