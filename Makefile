@@ -31,7 +31,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--custom-compile-command "make lock" --exclude-newer "$(COOL_OFF)" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-unit check format bench lock clean python-version
+.PHONY: help setup run demo test test-unit coverage check format bench lock clean python-version
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -46,8 +46,11 @@ run: setup ## serve on loopback: PORT=8080 DATA=.keystead ARGS='--workers 2'
 demo: setup ## tell the whole story in a temporary data directory; exit 0 only if all of it held
 	@$(BIN)/keystead demo $(ARGS)
 
-test: check $(MINISTACK) $(AZURITE) ## check, then every test, with coverage
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --cov --cov-report=term --durations=15 $(PYTEST_ARGS)
+test: check $(MINISTACK) $(AZURITE) ## check, then every test
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --durations=15 $(PYTEST_ARGS)
+
+coverage: setup $(MINISTACK) $(AZURITE) ## every test, and which lines and branches they reach; takes more than twice as long
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --cov --cov-report=term $(PYTEST_ARGS)
 
 test-unit: setup ## the quick tests: no real processes, no official SDK
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow" $(PYTEST_ARGS)
