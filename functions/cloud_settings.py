@@ -5,7 +5,8 @@ An emulator, or anything else that leads calls to a cloud elsewhere, is for the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import ssl
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -106,8 +107,8 @@ def azure_config(settings: Settings) -> AzureConfig | None:
 
     if not settings.azure_client_id and not settings.azure_emulator:
         return None
-    for field in ("azure_certificate_file", "azure_emulator_ca"):
-        _check_file(field, getattr(settings, field))
+    _check_file("azure_certificate_file", settings.azure_certificate_file, _loads_certificate_and_key)
+    _check_file("azure_emulator_ca", settings.azure_emulator_ca, _loads_authority)
     client_id, home_tenant = settings.azure_client_id, settings.azure_home_tenant
     secret = settings.azure_client_secret
     if not _given(settings, _APPLICATION):
@@ -204,12 +205,27 @@ def _check_stage(settings: Settings, field: str, hint: str) -> None:
         raise SettingsError(f"{_variable(field)} is set outside of the stage {LOCAL_STAGE}", hint=hint)
 
 
-def _check_file(field: str, path: str) -> None:
+def _check_file(field: str, path: str, load: Callable[[str], None]) -> None:
+    if not path:
+        return
+    what = "a PEM file with a certificate" + (" and its private key" if load is _loads_certificate_and_key else "")
     try:
-        if path:
-            Path(path).read_bytes()
+        Path(path).read_bytes()
     except (OSError, ValueError):
-        raise SettingsError(f"the file that {_variable(field)} names cannot be read", hint="it is a PEM file") from None
+        raise SettingsError(f"the file that {_variable(field)} names cannot be read", hint=f"it is {what}") from None
+    try:
+        load(path)
+    except (ssl.SSLError, ValueError):
+        raise SettingsError(f"the file that {_variable(field)} names is not {what}", hint="name another file") from None
+
+
+def _loads_authority(path: str) -> None:
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+
+
+def _loads_certificate_and_key(path: str) -> None:
+    # An empty password: a prompt on a terminal would hold the start.
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path, password="")
 
 
 def _is_own(authority: str, settings: Settings) -> bool:

@@ -49,6 +49,11 @@ class Kek:
             return self
         return Kek("/".join(self.locator.split("/")[:5]))
 
+    @property
+    def version(self) -> str:
+        """Which of the key's versions this is; "" for the key itself, and where there are none."""
+        return self.locator[len(self.key.locator) + 1 :]
+
     def __str__(self) -> str:
         return self.locator
 

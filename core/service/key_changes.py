@@ -49,8 +49,10 @@ def lies_ahead(record: TenantRecord, target: KeyTarget, now: float) -> bool:
     if not target.activation:
         return False
     activation = parse_instant(target.activation)
-    known = {record.kek} if record.pending is None else {record.kek, record.pending.locator}
-    if activation < now - PAST and target.locator not in known:
+    known = {(record.kek, target.activation)}
+    if record.pending is not None:
+        known.add((record.pending.locator, record.pending.activation))
+    if activation < now - PAST and (target.locator, target.activation) not in known:
         # More likely a slip of the year than a wish, and for most tenants there is no way back.
         raise InvalidRequest("the activation date lies in the past", hint="leave it out to use the key at once")
     if activation <= now:

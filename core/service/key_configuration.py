@@ -268,7 +268,8 @@ class KeyConfiguration:
 
     def _carry_out(self, tenant_id: str, facts: dict[str, Any]) -> None:
         try:
-            facts.update(asdict(self._mover.run(tenant_id)))
+            done = asdict(self._mover.run(tenant_id))
+            facts.update({**done, "left_under": sorted(done["left_under"])})
         except KeyWithheld as error:
             if not isinstance(error, KeyWriteBlocked):
                 self._gate.purge(tenant_id)  # the KMS said no: whatever it was asked, what is cached serves no more

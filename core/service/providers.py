@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from core.domain.causes import hint_for
 from core.domain.kek import Kek, KekDescription, KeyAccess, ProviderName, UnwrappedKey, WrappedKey
 from core.domain.tenants import SYSTEM, TenantRecord
 from core.errors import (
@@ -167,14 +168,12 @@ class Providers:
             return KeyUnreachable("the key management system does not answer", retry_after=5)
         if kek == self.platform_kek:
             return VendorFault("the platform's own key refuses to serve", retry_after=30)
+        hint = hint_for(signal.cause, version=kek.version)
         if signal.cause in WRITE_CAUSES:
-            return KeyWriteBlocked("the tenant's key may not wrap now", hint=f"cause: {signal.cause}")
+            return KeyWriteBlocked("the tenant's key may not wrap now", hint=hint)
         if signal.cause == "network":
-            return KeyNetworkBlocked(
-                "a network rule in front of the tenant's key refuses this service",
-                hint="probably not a withdrawal: the tenant admits the service's addresses in the firewall",
-            )
-        return KeyRevoked("the tenant's KMS refused the use of its key", hint=f"cause: {signal.cause}")
+            return KeyNetworkBlocked("a network rule in front of the tenant's key refuses this service", hint=hint)
+        return KeyRevoked("the tenant's KMS refused the use of its key", hint=hint)
 
     def heard(self, tenant_id: str, kek: Kek, signal: ProviderSignal) -> None:
         """Alarm the operator of a signal that is the operator's to know: our own trouble, or what nobody foresaw."""

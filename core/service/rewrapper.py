@@ -6,7 +6,7 @@ Each step is a conditional write that can be repeated (`core.service.key_mover` 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from core.domain.bindings import LostKek
 from core.domain.branch_keys import ACTIVE, StoredRow
@@ -28,6 +28,7 @@ class Moved:
         rotated: Whether a new ACTIVE version was born.
         waiting: Versions that wait under a former KEK that refuses.
         left_behind: Versions that stay under an older version of the KEK in force, because that version refuses.
+        left_under: Which versions of the KEK those are.
         kek_version: The version of the KEK that everything else lies under, or "".
         unfit: Why the KEK's newest version was not taken up, or "".
         branch_key_begun: Whether a new branch key was begun, because the former KEK refuses.
@@ -38,6 +39,7 @@ class Moved:
     waiting: int = 0
     branch_key_begun: bool = False
     left_behind: int = 0
+    left_under: set[str] = field(default_factory=set)
     kek_version: str = ""
     unfit: str = ""
 
@@ -79,6 +81,7 @@ class Rewrapper:
             KeyWithheld, Unavailable, ServiceFault: As `BranchKeyWriter.rewrap`, and what ``give_up`` raises.
         """
         done.waiting = done.left_behind = 0
+        done.left_under.clear()
         refusing: set[Kek] = set()
         for branch_key_id in record.branch_keys:
             for stored in self._rows_of(view, record, branch_key_id):
@@ -100,6 +103,7 @@ class Rewrapper:
                     refusing.add(kek)
                 if kek.key.locator == record.kek:
                     done.left_behind += 1
+                    done.left_under.add(kek.version)
                 else:
                     done.waiting += 1
         return refusing

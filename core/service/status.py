@@ -143,7 +143,11 @@ def with_found(status: KeyStatus, facts: Mapping[str, Any]) -> KeyStatus:
     if facts.get("unfit"):
         found.append(f"The key's newest version was not taken up: it is {facts['unfit']}.")
     if facts.get("left_behind"):
-        found.append(f"{facts['left_behind']} rows stay under an older version of the key that refuses: enable it.")
+        versions = ", ".join(facts["left_under"])
+        found.append(
+            f"{facts['left_behind']} rows are not readable now: they lie under an older version of the key that "
+            f"refuses, {versions}. Enable it, then run 'keystead check' again."
+        )
     return replace(status, warnings=(*status.warnings, *found))
 
 

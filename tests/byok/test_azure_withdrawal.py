@@ -103,7 +103,8 @@ def test_what_only_stops_wraps_serves_on_and_refuses_new_branch_keys(
     with pytest.raises(KeyWriteBlocked) as raised:
         clouds.app.rotation.rotate("acme")
     assert cause in str(raised.value.hint)
-    assert clouds.check("acme")["unfit"]
+    with pytest.raises(KeyWriteBlocked):
+        clouds.check("acme")
     assert clouds.app.encryption.decrypt("acme", clouds.app.encryption.encrypt("acme", b"more", {}), {}) == b"more"
 
 

@@ -132,6 +132,22 @@ def test_validate(asked: Answers, run: Run) -> None:
     assert json.loads(run("key", "validate", "--arn", ARN, "--json").stdout) == {"ok": True, "checks": [PASSED, CHECK]}
 
 
+def test_validate_without_a_key_examines_the_one_there_is(asked: Answers, run: Run) -> None:
+    own = {**STATUS, "platform_key": False, "kek": ARN, "provider": "aws_kms", "role_arn": ROLE}
+    seen = asked({"GET /key": own, "POST /key/validate": {"ok": True, "checks": [PASSED]}})
+    run("key", "validate")
+    assert [route for route, _ in seen] == ["GET /key", "POST /key/validate"]
+    sent = seen[-1][1]
+    assert isinstance(sent, dict)
+    assert (sent["provider"], sent["key_arn"], sent["role_arn"]) == ("aws_kms", ARN, ROLE)
+
+
+def test_validate_without_a_key_where_there_is_none(asked: Answers, run: Run) -> None:
+    asked({"GET /key": {**STATUS, "platform_key": True, "pending": None}})
+    found = errors(run("key", "validate", code=Exit.USAGE))
+    assert found["error"] == "no key is named, and the tenant has none of its own"
+
+
 def test_validate_that_fails(asked: Answers, run: Run) -> None:
     asked({"POST /key/validate": {"ok": False, "checks": [PASSED, FAILED, SKIPPED]}})
     result = run("key", "validate", "--arn", ARN, code=Exit.KEY_CHECK)
@@ -148,7 +164,7 @@ def test_validate_that_fails(asked: Answers, run: Run) -> None:
     assert found["ok"] is False
 
 
-@pytest.mark.parametrize("command", [["configure"], ["validate"], ["replace", "--yes"]])
+@pytest.mark.parametrize("command", [["configure"], ["replace", "--yes"]])
 def test_a_key_must_be_named(service: Service, run: Run, command: list[str]) -> None:
     assert "--arn" in errors(run("key", *command, code=Exit.USAGE))["error"]
     assert not service.requests

@@ -44,6 +44,16 @@ def test_a_key_in_azure_is_sent_as_it_is_named(asked: Answers, run: Run, command
     assert seen[-1] == (route, {**SENT, "key_name": KEK}), "an identifier tells the vault"
 
 
+def test_validate_without_a_key_examines_the_one_in_the_vault(asked: Answers, run: Run) -> None:
+    own = {**STATUS, "platform_key": False, "provider": "azure_key_vault", "kek": KEK, "entra_tenant": ENTRA}
+    seen = asked({"GET /key": own, "POST /key/validate": {"ok": True, "checks": []}})
+    run("key", "validate")
+    assert [route for route, _ in seen] == ["GET /key", "POST /key/validate"]
+    sent = seen[-1][1]
+    assert isinstance(sent, dict)
+    assert (sent["provider"], sent["key_name"], sent["entra_tenant"]) == ("azure_key_vault", KEK, ENTRA)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -63,6 +73,8 @@ def test_a_key_in_azure_is_sent_as_it_is_named(asked: Answers, run: Run, command
 def test_options_that_name_no_key(
     service: Service, run: Run, command: list[str], arguments: list[str], said: str
 ) -> None:
+    if command == ["validate"] and said.startswith("no key is named"):
+        pytest.skip("without a key, validate examines the one there is")
     found = errors(run("key", *command, *arguments, code=Exit.USAGE))
     assert found["error"] == said
     assert found["hint"] == "AWS KMS: --arn, --role; Azure Key Vault: --vault-url, --key-name, --entra-tenant"

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import pytest
 from azure.identity._constants import EnvironmentVariables
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.oid import NameOID
 
 from core.bootstrap import Config, build
 from core.bootstrap.parts import AzureConfig
@@ -26,8 +33,38 @@ EMULATOR = {"KEYSTEAD_AZURE_EMULATOR": "127.0.0.1:4600", "KEYSTEAD_AZURE_EMULATO
 @pytest.fixture(autouse=True)
 def in_a_directory_of_pem_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("ca.pem", "app.pem"):
-        (tmp_path / name).write_text("-----BEGIN", encoding="ascii")
+    certificate, key, locked = pems()
+    (tmp_path / "ca.pem").write_bytes(certificate)
+    (tmp_path / "app.pem").write_bytes(key + certificate)
+    (tmp_path / "no-key.pem").write_bytes(certificate)
+    (tmp_path / "no-certificate.pem").write_bytes(key)
+    (tmp_path / "locked.pem").write_bytes(certificate + locked)
+    (tmp_path / "LICENSE").write_text("not a certificate", encoding="ascii")
+
+
+@cache
+def pems() -> tuple[bytes, bytes, bytes]:
+    """A certificate, its private key, and that under a password."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "keystead")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    private = key.private_bytes(encoding, form, serialization.NoEncryption())
+    locked = key.private_bytes(encoding, form, serialization.BestAvailableEncryption(b"a password"))
+    return builder.sign(key, SHA256()).public_bytes(encoding), private, locked
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "no-key.pem", "no-certificate.pem", "locked.pem"])
+def test_a_certificate_file_that_is_none_stops_the_start(name: str) -> None:
+    said = refusal({**APPLICATION, "KEYSTEAD_AZURE_CERTIFICATE_FILE": name})
+    assert "KEYSTEAD_AZURE_CERTIFICATE_FILE names is not a PEM file with a certificate and its private key" in said
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "no-certificate.pem"])
+def test_an_authority_that_is_none_stops_the_start(name: str) -> None:
+    said = refusal({**EMULATOR, "KEYSTEAD_AZURE_EMULATOR_CA": name})
+    assert "KEYSTEAD_AZURE_EMULATOR_CA names is not a PEM file with a certificate" in said
 
 
 def config(environ: dict[str, str]) -> AzureConfig | None:

@@ -96,6 +96,18 @@ def test_enabling_rewraps_everything_and_rotates(world: World) -> None:
     assert (shown.versions, shown.active_sequence, shown.platform_key, shown.move) == (3, 3, False, None)
 
 
+def test_a_slip_in_the_date_does_not_activate_a_scheduled_key(world: World) -> None:
+    scheduled = replace(OWN, activation=in_seconds(world, 30 * 86400))
+    configure(world, scheduled)
+    with pytest.raises(InvalidRequest, match="lies in the past"):
+        configure(world, replace(OWN, activation=in_seconds(world, -300 * 86400)))
+    found = record(world)
+    assert (found.state, found.pending) == (State.SCHEDULED, scheduled)
+    world.clock.advance(40 * 86400)
+    configure(world, scheduled)  # the same again is a repetition, however late
+    assert record(world).state is State.ACTIVE
+
+
 def test_after_enablement_no_live_row_opens_under_the_platform_key(world: World) -> None:
     world.encrypt()
     branch_key_id = record(world).branch_key_id

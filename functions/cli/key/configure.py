@@ -16,7 +16,7 @@ from functions.cli import options
 from functions.cli.confirm import confirm
 from functions.cli.exits import Exit
 from functions.cli.findings import findings
-from functions.cli.key.naming import key_options, named
+from functions.cli.key.naming import configured, key_options, named, says_nothing
 from functions.cli.key.status import status_text
 from functions.cli.output import counted
 from functions.cli.progress import tell_long
@@ -57,11 +57,14 @@ def validate(
 ) -> None:
     """Examine a key without putting it to use (scope key:manage).
 
-    Tells of each check what was seen and what to do. Ends with 7 if the key could not be put to use.
+    Without a key, the tenant's own, as it is configured or scheduled (scope key:read, too). Tells of each check what
+    was seen and what to do. Ends with 7 if the key could not be put to use.
     """
-    asked = named(target).completed(None)
+    asked = None if says_nothing(target) else named(target).completed(None)
     where = options.target(url, token_file, ca_file, tenant)
     with where.connect() as client:
+        if asked is None:
+            asked = named({**target, **configured(client.key_status(where.tenant_id()))}).completed(None)
         tell_long("examining the key")
         report = client.validate_key(where.tenant_id(), **asked)
     if as_json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from core.domain.kek import ProviderName
+from core.domain.kek import Kek, ProviderName
 from core.domain.vaults import VaultKey
 from functions.cli.options import usage_error
 
@@ -99,6 +99,30 @@ def key_options(*, first: bool) -> Callable[[F], F]:
         return command
 
     return add
+
+
+def says_nothing(target: Mapping[str, Any]) -> bool:
+    """Whether options name no key at all.
+
+    Args:
+        target: Arguments of `key_options`.
+    """
+    return all(target[name] is None for names in _OPTIONS.values() for name in names)
+
+
+def configured(found: KeyStatus) -> dict[str, Any]:
+    """The options that name the tenant's key as it is, or the scheduled one.
+
+    Raises:
+        click.UsageError: It is the platform's.
+    """
+    if found.pending is None and found.platform_key:
+        raise usage_error("no key is named, and the tenant has none of its own", HINT)
+    key = found if found.pending is None else found.pending
+    names: dict[str, Any] = dict.fromkeys((name for names in _OPTIONS.values() for name in names), None)
+    if Kek(key.kek).versioned:
+        return {**names, "key_name": key.kek, "entra_tenant": key.entra_tenant}
+    return {**names, "key_arn": key.kek, "role_arn": key.role_arn or None}
 
 
 def named(target: Mapping[str, Any]) -> Named:
