@@ -60,7 +60,7 @@ class AzureConfig:
         managed_identity: Client id of the managed identity that stands in for the application.
         certificate_file: PEM file with the application's certificate and its private key.
         client_secret: The application's secret.
-        redirect_url: Where Entra sends a tenant's administrator after the consent; "" leaves that to the application.
+        redirect_url: Where Entra sends a tenant's administrator after the consent; "": the setup kit has no link then.
         egress: Addresses this service calls from, for tenants' firewalls.
         dial: An emulator on this machine, ``127.0.0.1:<port>``, that answers in place of every vault and of Entra.
         ca_file: PEM file with the emulator's own certificate authority.

@@ -141,7 +141,7 @@ def with_found(status: KeyStatus, facts: Mapping[str, Any]) -> KeyStatus:
     """
     found = []
     if facts.get("unfit"):
-        found.append(f"The key's newest version was not taken up: it is {facts['unfit']}.")
+        found.append(f"The key's newest version was not taken up: {facts['unfit']}.")
     if facts.get("left_behind"):
         versions = ", ".join(facts["left_under"])
         found.append(

@@ -72,11 +72,6 @@ class AzureEmulatorServer:
         self._saving = threading.Lock()
         self.tls = emulator.authority.server_context()
         self.tls.sni_callback = self._named
-        self._http = _Server((LOOPBACK, port), self)
-        self.port: int = self._http.server_address[1]
-        self.dial = f"{LOOPBACK}:{self.port}"
-        self.url = f"https://{self.dial}"
-        self.identity_url = f"{self.url}{IDENTITY_PATH}"
         written = ca_file
         if written is None:
             # For as long as the emulator, not the server: a client whose server is gone is to find that out itself.
@@ -85,6 +80,11 @@ class AzureEmulatorServer:
             written = Path(folder) / "ca.pem"
         written.write_text(emulator.authority.certificate_pem)
         self.ca_file = str(written)
+        self._http = _Server((LOOPBACK, port), self)
+        self.port: int = self._http.server_address[1]
+        self.dial = f"{LOOPBACK}:{self.port}"
+        self.url = f"https://{self.dial}"
+        self.identity_url = f"{self.url}{IDENTITY_PATH}"
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
@@ -261,7 +261,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(Answer(status, body, {"Content-Type": "text/plain"}))
 
     def _send(self, answer: Answer) -> None:
-        self.send_response(answer.status)
+        self.send_response_only(answer.status)
+        self.send_header("Server", self.version_string())
+        if answer.dated:
+            self.send_header("Date", self.date_time_string())
         for name, value in answer.headers.items():
             self.send_header(name, value)
         if answer.status != 204:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from functions.emulators.azure_wire import serve as serve_azure
@@ -66,7 +68,11 @@ def cloud() -> Iterator[Cloud]:
     kms, azure = KmsEmulator(now=time.time), AzureEmulator(now=time.time)
     kms.add_principal(LOCAL_ACCESS_KEY_ID, LOCAL_SECRET_ACCESS_KEY, LOCAL_PRINCIPAL)
     azure.add_application(*LOCAL_AZURE)
-    with serve(kms, port=0) as aws_server, serve_azure(azure, port=0) as azure_server:
+    with (
+        TemporaryDirectory(prefix="keystead-demo-") as trust,
+        serve(kms, port=0) as aws_server,
+        serve_azure(azure, port=0, ca_file=Path(trust) / "ca.pem") as azure_server,
+    ):
         variables = {
             "KEYSTEAD_AWS_ENDPOINT_URL": aws_server.url,
             "KEYSTEAD_AZURE_EMULATOR": azure_server.dial,

@@ -76,7 +76,7 @@ def test_it_leaves_trying_again_to_us_and_waits_for_seconds_only() -> None:
 
 
 def test_nothing_shows_the_account_key(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "azure")
     client = tables_client("http://127.0.0.1:9/acme", CREDENTIAL)
     database = AzureDatabase(client, AzureTables(), CountingClock())
     with pytest.raises(StoreUnavailable) as raised:
