@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from threading import Lock, local
 from typing import Any
 
@@ -58,11 +59,12 @@ class Line:
             del _current.line
 
 
+@cache
 def telling(pool: type[Any]) -> type[Any]:
     """A connection pool of urllib3, made so that it tells the line in use of every connection it sends a request over.
 
     Args:
-        pool: ``urllib3.HTTPConnectionPool`` or a class derived from it.
+        pool: ``urllib3.HTTPConnectionPool`` or a class derived from it; the same class always gives the same one.
     """
 
     def validate(self: Any, connection: Any) -> None:

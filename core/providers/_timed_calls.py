@@ -21,6 +21,8 @@ OPERATION_SECONDS = 2.5
 ATTEMPTS = 3
 ABANDONED = 64
 """Most threads left behind in calls to one endpoint that do not end; beyond it nothing is asked there."""
+EVERYWHERE = 256
+"""Most of them in the whole process, whatever the endpoints: an attacker can name many that hang."""
 _PAUSES = ((0.05, 0.2), (0.1, 0.4))
 """Seconds, shortest and longest, before the second and the third attempt."""
 _random = SystemRandom()
@@ -58,6 +60,33 @@ F = TypeVar("F", bound=Failed)
 R = TypeVar("R")
 
 
+class LeftBehind:
+    """Counts the threads left behind in calls to all endpoints together.
+
+    Args:
+        limit: Most of them in all.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._all = 0
+        self._lock = Lock()
+
+    def is_full(self) -> bool:
+        """Whether no more may be left behind."""
+        with self._lock:
+            return self._all >= self._limit
+
+    def add(self, count: int) -> None:
+        """Count some more, or with a negative number, some that have ended."""
+        with self._lock:
+            self._all += count
+
+
+PROCESS = LeftBehind(EVERYWHERE)
+"""Of this process."""
+
+
 class TimedCalls(Generic[A, F]):
     """Makes calls, on threads that can be left behind.
 
@@ -66,6 +95,7 @@ class TimedCalls(Generic[A, F]):
         failure: Its class of failures.
         silent: Makes one that is a silence, from the operation, what was seen, and whether to ask again at once.
         abandoned: Most threads left behind at one time, per endpoint.
+        everywhere: Counts those of all endpoints.
         pause: Waits a number of seconds between attempts.
     """
 
@@ -76,12 +106,14 @@ class TimedCalls(Generic[A, F]):
         silent: Callable[[str, str, bool], F],
         *,
         abandoned: int = ABANDONED,
+        everywhere: LeftBehind = PROCESS,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._name = name
         self._failure = failure
         self._silent = silent
         self._limit = abandoned
+        self._everywhere = everywhere
         self._pause = pause
         self._abandoned: Counter[str] = Counter()
         self._lock = Lock()
@@ -127,7 +159,7 @@ class TimedCalls(Generic[A, F]):
         endpoint: str,
     ) -> A | F:
         with self._lock:
-            if self._abandoned[endpoint] >= self._limit:
+            if self._abandoned[endpoint] >= self._limit or self._everywhere.is_full():
                 return self._silent(operation, "too many calls before it are still waiting", False)
         job: _Job[A | F] = _Job(call, endpoint)
         try:
@@ -150,6 +182,7 @@ class TimedCalls(Generic[A, F]):
                 return False
             job.abandoned = True
             self._abandoned[job.endpoint] += 1
+            self._everywhere.add(1)
             return True
 
     def _run(self, job: _Job[A | F]) -> None:
@@ -158,7 +191,14 @@ class TimedCalls(Generic[A, F]):
         finally:
             with self._lock:
                 job.done.set()
-                self._abandoned[job.endpoint] -= job.abandoned
+                if job.abandoned:
+                    self._ended(job.endpoint)
+
+    def _ended(self, endpoint: str) -> None:
+        self._everywhere.add(-1)
+        self._abandoned[endpoint] -= 1
+        if not self._abandoned[endpoint]:  # tenants name endpoints: what is kept of them must not grow for ever
+            del self._abandoned[endpoint]
 
 
 class _Job(Generic[R]):

@@ -44,12 +44,14 @@ class Answer:
         status: Of HTTP.
         body: Its bytes.
         headers: Besides Date and Content-Length, which the transport adds.
+        dated: Whether it adds a Date.
         fault: What the transport must do to it, or None.
     """
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    dated: bool = True
     fault: AzureFault | None = None
 
     def adding(self, headers: Mapping[str, str]) -> Answer:

@@ -46,6 +46,8 @@ _VAULT_HEADERS = {
     "x-ms-keyvault-network-info": "conn_type=Ipv4;addr=127.0.0.1;act_addr_fam=InterNetwork;",
     "x-ms-keyvault-service-version": "1.9.3000.1",
 }
+_NEVER_OF_HSM = frozenset({"Pragma", "Expires", "x-ms-keyvault-service-version"})
+"""Headers of a vault that recorded answers of Managed HSMs do not have. They have no Date either."""
 
 
 class AzureEmulator(AzureCustomers):
@@ -87,7 +89,7 @@ class AzureEmulator(AzureCustomers):
             vault = self.vaults.at(request.host)
         if vault is not None:
             asked = target(request.method, request.path)
-            call, headers = _vault_call(request, asked), dict(_VAULT_HEADERS)
+            call, headers = _vault_call(request, asked), _headers(vault)
             if "x-ms-client-request-id" in request.headers:
                 headers["x-ms-client-request-id"] = request.headers["x-ms-client-request-id"]
             return self._faulty(call, pause, lambda: self._at_vault(vault, request, asked), vault, headers)
@@ -129,7 +131,7 @@ class AzureEmulator(AzureCustomers):
             answer = answer.adding({"x-ms-request-id": str(uuid.uuid4()), **headers})
         if fault is not None:
             answer = replace(answer, headers={**answer.headers, **fault.headers})
-        return replace(answer, fault=fault)
+        return replace(answer, fault=fault, dated=vault is None or not vault.hsm)
 
     def _at_vault(self, vault: Vault, request: Request, asked: Target) -> Answer:
         caller = self.key_vault.authenticate(vault, request)
@@ -162,6 +164,10 @@ class AzureEmulator(AzureCustomers):
         emulator = cls(now, rsa_keys)
         restore(emulator, path)
         return emulator
+
+
+def _headers(vault: Vault) -> dict[str, str]:
+    return {name: value for name, value in _VAULT_HEADERS.items() if not (vault.hsm and name in _NEVER_OF_HSM)}
 
 
 def _ordered(fault: AzureFault, call: Call, vault: Vault | None) -> Answer:

@@ -129,8 +129,8 @@ class KeyVault:
         if operation in USES:
             key = vault.find(name, now)
             version = key.version(asked.version)
-            value = perform(version, operation, request.body, now, strict=self.strict_disabled)
-            return json_answer(200, {"kid": vault.kid(key, version), "value": value})
+            result = perform(version, operation, request.body, now, strict=self.strict_disabled)
+            return json_answer(200, {"kid": vault.kid(key, version), **result})
         if operation == "get":
             key = vault.find(name, now)
             return json_answer(200, vault.bundle(key, key.version(asked.version)))

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from functions.emulators.azure_errors import bad_parameter, forbidden
-from functions.emulators.keyvault_material import base64url
+from functions.emulators.keyvault_material import GCM, base64url
 from functions.emulators.keyvault_vaults import KeyVersion
 
 USES: Mapping[str, str] = {
@@ -27,18 +27,18 @@ _CREATING = frozenset({"wrapKey", "encrypt"})
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
 
 
-def perform(version: KeyVersion, operation: str, body: bytes, now: float, *, strict: bool) -> str:
+def perform(version: KeyVersion, operation: str, body: bytes, now: float, *, strict: bool) -> dict[str, str]:
     """Carry out an operation under a version of a key.
 
     Args:
         version: Of the key.
         operation: One of `USES`.
-        body: JSON with ``alg`` and ``value``.
+        body: JSON with ``alg`` and ``value``; of an algorithm with a tag also ``iv``, ``tag`` and ``aad``.
         now: Seconds since the epoch.
         strict: Whether a disabled key refuses to wrap and encrypt too.
 
     Returns:
-        The value, base64url.
+        Fields of the answer, base64url: ``value``, and of what has a tag ``iv`` and ``tag``.
 
     Raises:
         AzureError: 403 by the version's state, then 400 for a request that cannot be read or bytes that do not belong
@@ -54,9 +54,25 @@ def perform(version: KeyVersion, operation: str, body: bytes, now: float, *, str
             raise forbidden("KeyExpired", f"Operation {use} is not allowed on an expired key.")
     if use not in version.key_ops:
         raise forbidden("KeyOperationForbidden", f"Operation {use} is not permitted on this key.")
-    algorithm, value = _read(body)
+    found = read_object(body)
+    algorithm, value = found.get("alg"), _bytes(found, "value")
+    if not isinstance(algorithm, str):
+        raise bad_parameter("Property 'alg' is missing or no text.")
+    if algorithm in GCM and use in ("encrypt", "decrypt"):
+        return _perform_with_tag(version, use, algorithm, value, found)
     act = version.material.encrypt if use in _CREATING else version.material.decrypt
-    return base64url(act(algorithm, value))
+    return {"value": base64url(act(algorithm, value))}
+
+
+def _perform_with_tag(
+    version: KeyVersion, use: str, algorithm: str, value: bytes, found: Mapping[str, Any]
+) -> dict[str, str]:
+    aad = _bytes(found, "aad") if "aad" in found else b""
+    if use == "encrypt":
+        nonce, sealed, tag = version.material.seal(algorithm, value, aad)
+        return {"value": base64url(sealed), "iv": base64url(nonce), "tag": base64url(tag)}
+    plain = version.material.unseal(algorithm, _bytes(found, "iv"), value, _bytes(found, "tag"), aad)
+    return {"value": base64url(plain)}
 
 
 def read_object(body: bytes) -> dict[str, Any]:
@@ -74,11 +90,10 @@ def read_object(body: bytes) -> dict[str, Any]:
     return found
 
 
-def _read(body: bytes) -> tuple[str, bytes]:
-    found = read_object(body)
-    algorithm, value = found.get("alg"), found.get("value")
-    if not isinstance(algorithm, str) or not isinstance(value, str):
-        raise bad_parameter("Property 'alg' or 'value' is missing or no text.")
+def _bytes(found: Mapping[str, Any], name: str) -> bytes:
+    value = found.get(name)
+    if not isinstance(value, str):
+        raise bad_parameter(f"Property '{name}' is missing or no text.")
     if not _BASE64URL.fullmatch(value) or len(value) % 4 == 1:
-        raise bad_parameter("Property 'value' is not base64url.")
-    return algorithm, urlsafe_b64decode(value + "=" * (-len(value) % 4))
+        raise bad_parameter(f"Property '{name}' is not base64url.")
+    return urlsafe_b64decode(value + "=" * (-len(value) % 4))

@@ -1,15 +1,18 @@
-"""What a key is made of, and the cryptography it does: RSA-OAEP, AES key wrap; an EC key does none of it here."""
+"""What a key is made of, and what it does: RSA-OAEP, AES key wrap and GCM; an EC key does none of it here."""
 
 from __future__ import annotations
 
 import secrets
 from base64 import b64decode, b64encode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -43,6 +46,9 @@ _PADDINGS: Mapping[str, Callable[[], padding.AsymmetricPadding]] = {
     "RSA1_5": padding.PKCS1v15,
 }
 _KEY_WRAPS: Mapping[str, int] = {"A128KW": 128, "A192KW": 192, "A256KW": 256}
+GCM: Mapping[str, int] = {"A128GCM": 128, "A192GCM": 192, "A256GCM": 256}
+"""Algorithms that encrypt with a nonce and give a tag: bits of the key by name."""
+NONCE_BYTES, TAG_BYTES = 12, 16
 
 
 def generate_rsa(size: int) -> rsa.RSAPrivateKey:
@@ -127,6 +133,32 @@ class Material:
                 return aes_key_unwrap(self.private, ciphertext)
         except (ValueError, InvalidUnwrap):
             raise bad_parameter("The value could not be decrypted with this key.") from None
+        raise self._mismatch(algorithm)
+
+    def seal(self, algorithm: str, plaintext: bytes, aad: bytes) -> tuple[bytes, bytes, bytes]:
+        """Encrypt by one of `GCM`: the nonce, the ciphertext, the tag.
+
+        Raises:
+            AzureError: 400 for an algorithm that this key does not do.
+        """
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        sealed = self._gcm(algorithm).encrypt(nonce, plaintext, aad)
+        return nonce, sealed[:-TAG_BYTES], sealed[-TAG_BYTES:]
+
+    def unseal(self, algorithm: str, nonce: bytes, ciphertext: bytes, tag: bytes, aad: bytes) -> bytes:
+        """Decrypt what `seal` made.
+
+        Raises:
+            AzureError: 400 for an algorithm that this key does not do, or bytes that it did not make.
+        """
+        if len(nonce) == NONCE_BYTES and len(tag) == TAG_BYTES:
+            with suppress(InvalidTag):
+                return self._gcm(algorithm).decrypt(nonce, ciphertext + tag, aad)
+        raise bad_parameter("The value could not be decrypted with this key.")
+
+    def _gcm(self, algorithm: str) -> AESGCM:
+        if isinstance(self.private, bytes) and GCM.get(algorithm) == self.size:
+            return AESGCM(self.private)
         raise self._mismatch(algorithm)
 
     def _mismatch(self, algorithm: str) -> Exception:

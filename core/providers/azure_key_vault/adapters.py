@@ -18,7 +18,8 @@ from core.providers.azure_key_vault.trust import trusting
 CONNECT_SECONDS = 5
 MAX_BODY = 64 * 1024
 """A key with 15 tags has less than 10 KiB."""
-_POOLED = 4
+_POOLED = 32
+"""Connections kept while an operation is under way; as many as requests that a process serves at a time."""
 _CHUNK = 8192
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -53,7 +54,7 @@ class KeyAttributes:
         not_before: Seconds since the epoch from when on it wraps, or None.
         expires: From when on it does not wrap any longer, or None.
         made: When it was made, in seconds since the epoch.
-        now: The service's own wall clock when it told this.
+        now: The service's own wall clock when it told this; where it told no time, ours.
     """
 
     version: VaultKey
@@ -67,8 +68,13 @@ class KeyAttributes:
     now: float
 
     @classmethod
-    def of(cls, answer: Answer) -> KeyAttributes:
-        """Read an accepted answer to `core.providers.azure_key_vault.operations.get_key`."""
+    def of(cls, answer: Answer, wall: Callable[[], float]) -> KeyAttributes:
+        """Read an accepted answer to `core.providers.azure_key_vault.operations.get_key`.
+
+        Args:
+            answer: It.
+            wall: Our own clock, in seconds since the epoch: the answers of a Managed HSM have no date.
+        """
         key, attributes = answer.body["key"], answer.body["attributes"]
         return cls(
             version=identifier(key["kid"]),
@@ -79,7 +85,7 @@ class KeyAttributes:
             not_before=attributes.get("nbf"),
             expires=attributes.get("exp"),
             made=attributes["created"],
-            now=answer.server_time or 0.0,
+            now=wall() if answer.server_time is None else answer.server_time,
         )
 
     @property

@@ -9,10 +9,13 @@ from typing import Any
 
 from core.providers._lines import Line
 from core.providers._timed_calls import ABANDONED, ATTEMPTS, OPERATION_SECONDS, Budget, TimedCalls
-from core.providers.azure_key_vault.credentials import HeldToken
-from core.providers.azure_key_vault.failures import TOKEN, Failure, silent
+from core.providers.azure_key_vault.credentials import HeldToken, Proof
+from core.providers.azure_key_vault.failures import TOKEN, Failure, own, silent
+from core.providers.azure_key_vault.meanings import Kind
 
 __all__ = ["ATTEMPTS", "OPERATION_SECONDS", "Answer", "Budget", "Calls", "Request"]
+PROOF_SECONDS = 0.2
+"""What a proof of who we are may take. Where a caller has less left, its end says nothing of us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,10 @@ class Calls:
             "azure", Failure, as_failure, abandoned=abandoned, pause=pause
         )
 
+        self._proofs: TimedCalls[Proof, Failure] = TimedCalls(
+            "azure", Failure, as_failure, abandoned=abandoned, pause=pause
+        )
+
     def make(
         self, request: Request, call: Callable[[Line], Answer | Failure], budget: Budget, host: str
     ) -> Answer | Failure:
@@ -81,3 +88,11 @@ class Calls:
     ) -> HeldToken | Failure:
         """The same for a directory and its access token."""
         return self._directories.attempt(TOKEN, lambda _: True, call, budget, entra_tenant)
+
+    def proof(self, call: Callable[[Line], Proof | Failure], budget: Budget) -> Proof | Failure:
+        """The same for what proves who we are: nobody else's is at fault if it does not come in time."""
+        left = budget.left()
+        found = self._proofs.attempt(TOKEN, lambda _: True, call, budget, "")
+        if isinstance(found, Failure) and found.kind is Kind.SILENCE and left >= PROOF_SECONDS:
+            return own(TOKEN, f"{found.seen}, before we could show who we are")
+        return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -18,6 +19,7 @@ from core.providers.azure_key_vault.credentials import (
     AnotherToken,
     Application,
     HeldToken,
+    Proof,
     StrangeChallenge,
     Unprovable,
 )
@@ -38,23 +40,42 @@ class ClientFactory:
 
     def __init__(self, settings: AzureSettings, clock: Clock) -> None:
         quiet("azure", "msal", "urllib3")
+        # It warns of each connection that is not kept, which is as it should be.
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         self._settings = settings
+        self._is_prepared = False
         self._application = Application(settings, clock)
 
     def prepare(self) -> None:
-        """Load the SDK now, on this thread: work for the processor, which should count as nobody's KMS time."""
-        with suppress(ImportError):  # whoever asks next hears why there is none
-            from azure.core.pipeline.transport import RequestsTransport  # noqa: F401 - each takes a tenth of a second
+        """Load the SDK and whom to trust now, on this thread: it takes half a second, which is nobody's KMS time."""
+        if self._is_prepared:
+            return
+        with suppress(ImportError, OSError, ValueError):  # whoever asks next hears why
+            import azure.core.rest
+            import azure.keyvault.keys
 
-    def token(self, entra_tenant: str, host: str, line: Line) -> HeldToken | Failure:
+            if self._settings.managed_identity:
+                import azure.identity  # noqa: F401 - it loads MSAL, which no other proof needs
+            Wire(self._settings, frozenset({self._application.authority})).prepare()
+            self._is_prepared = True
+
+    def prove(self, entra_tenant: str, line: Line) -> Proof | Failure:
+        """Prove to a directory who we are; every failure is our own."""
+        try:
+            with line.used():
+                return self._application.prove(entra_tenant)
+        except Unprovable as error:
+            return Failure(Kind.OWN, TOKEN, error.seen, again=error.again)
+        except Exception as error:  # noqa: BLE001 - as below
+            return own(TOKEN, f"nothing proves who we are ({type(error).__name__})")
+
+    def token(self, entra_tenant: str, host: str, proof: Proof, line: Line) -> HeldToken | Failure:
         """Ask a directory for a token to a vault."""
         wire = Wire(self._settings, frozenset({self._application.authority}))
         # Runs on a thread that may be abandoned: whatever is raised is told, and nothing escapes.
         try:
             with line.used():
-                return self._application.token(entra_tenant, host, wire)
-        except Unprovable as error:
-            return own(TOKEN, error.seen)
+                return self._application.token(entra_tenant, host, proof, wire)
         except Exception as error:  # noqa: BLE001 - the SDK raises anything over a broken answer
             return _of_token(wire.last, error)
         finally:

@@ -17,6 +17,7 @@ from core.providers.azure_key_vault.provider import AzureKeyProvider
 from core.providers.azure_key_vault.sessions import SessionCache, SessionKey, TenantSession
 from core.providers.azure_key_vault.settings import AzureSettings
 from core.providers.azure_key_vault.setup_kit import setup_kit
+from core.providers.azure_key_vault.tokens import Tokens
 
 
 class AzureKeyVault:
@@ -24,7 +25,7 @@ class AzureKeyVault:
 
     Args:
         settings: What the operator configures.
-        clock: Counts budgets and the age of tokens.
+        clock: Counts budgets and the age of tokens; says whether a key is valid where a vault tells no time.
         remaining: Seconds of KMS time left to the request under way; asked when an operation begins.
         limit: Most accesses kept ready. Each that was used holds a client and a token, but no connection while no
             operation is under way.
@@ -43,6 +44,7 @@ class AzureKeyVault:
         self._remaining = remaining
         self._factory = ClientFactory(settings, clock)
         self._calls = Calls()
+        self._tokens = Tokens(self._factory, self._calls, settings.home_tenant, clock)
         self._sessions = SessionCache(limit, self._session)
 
     def connect(self, access: KeyAccess) -> AzureKeyProvider:
@@ -60,7 +62,7 @@ class AzureKeyVault:
         if access.entra_tenant == self._settings.home_tenant:
             raise InvalidRequest("a tenant's key cannot lie in the platform's own Entra tenant")
         session = self._sessions.get(SessionKey.of(access))
-        return AzureKeyProvider(key.key, session, access.lease, self._operation)
+        return AzureKeyProvider(key.key, session, access.lease, self._operation, self._clock.wall)
 
     def examine(self, access: KeyAccess, context: Mapping[str, str]) -> Report:
         """See `core.ports.KeyConnector.examine`. Takes at most about 30 seconds.
@@ -78,6 +80,7 @@ class AzureKeyVault:
                 context=context,
                 settings=self._settings,
                 session=session,
+                wall=self._clock.wall,
                 budget=lambda seconds, remaining: Budget(self._clock, seconds, remaining),
             ).report(Budget(self._clock, EXAMINATION_SECONDS, lambda: EXAMINATION_SECONDS))
         finally:
@@ -99,7 +102,7 @@ class AzureKeyVault:
         return Budget(self._clock, OPERATION_SECONDS, self._remaining)
 
     def _session(self, key: SessionKey) -> TenantSession:
-        return TenantSession(key, self._factory, self._calls, self._clock)
+        return TenantSession(key, self._factory, self._tokens, self._calls, self._clock)
 
 
 def _parsed(access: KeyAccess) -> VaultKey:

@@ -14,8 +14,8 @@ from core.providers.azure_key_vault.failures import Failure
 from core.providers.azure_key_vault.meanings import Kind
 
 _LET_IN = (
-    "let this service's application in: open the consent link of the setup kit as an administrator of that Entra "
-    "tenant, or run the az ad sp create of the kit"
+    "let this service's application in as an administrator of that Entra tenant, by the first step of the setup kit "
+    "(its consent link, if it has one, or az ad sp create)"
 )
 _MISSING = (
     "this service's application is not in this Entra tenant",
@@ -33,8 +33,12 @@ _NO_TENANT = (
     "there is no such Entra tenant in this cloud",
     "Name the one that the vault belongs to: az account show --query tenantId.",
 )
+_TENANT_BLOCKED = (
+    "this Entra tenant is blocked",
+    "Ask Microsoft to have it unblocked: a tenant that was not used for long is blocked before it is deleted.",
+)
 _NO_VAULTS = (
-    "this Entra tenant does not know Azure Key Vault",
+    "this Entra tenant does not know Azure Key Vault, or has it disabled",
     "Name the Entra tenant that the vault's subscription belongs to: az account show --query tenantId.",
 )
 _WORDS: Mapping[str, tuple[str, str]] = {
@@ -42,10 +46,11 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "AADSTS7000112": _DISABLED,
     **{
         f"AADSTS{number}": _BLOCKED
-        for number in (53003, 530003, 530031, 530032, 530033, 530034, 530035, 500021, 500022, 500213)
+        for number in (53003, 530003, 530031, 530032, 530033, 530034, 530035, 500021, 500022, 500213, 501051)
     },
     "AADSTS90002": _NO_TENANT,
-    "AADSTS500011": _NO_VAULTS,
+    **{f"AADSTS{number}": _TENANT_BLOCKED for number in (5000224, 5000225)},
+    **{f"AADSTS{number}": _NO_VAULTS for number in (500011, 500014, 650052)},
 }
 
 
@@ -58,10 +63,9 @@ def refused_token(checks: Checklist, failure: Failure) -> bool:
     """
     if failure.kind not in (Kind.DENIAL, Kind.OWN):
         return checks.failed("consent", f"Microsoft Entra ID did not answer: {failure.seen}", RETRY)
-    if failure.code in _WORDS:
-        observed, remedy = _WORDS[failure.code]
-    elif failure.kind is Kind.OWN:
+    if failure.kind is Kind.OWN:
         return checks.failed("identity", f"this service cannot show who it is: {failure.seen}", OPERATOR)
-    else:
-        observed, remedy = "this Entra tenant gives no token", f"If nothing there blocks it, {_LET_IN}."
+    observed, remedy = _WORDS.get(
+        failure.code, ("this Entra tenant gives no token", f"If nothing there blocks it, {_LET_IN}.")
+    )
     return checks.failed("consent", f"{observed}: {failure.seen}", remedy)

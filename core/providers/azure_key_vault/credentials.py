@@ -7,12 +7,13 @@ else a vault's challenge asks for is refused here, before the SDK can ask anybod
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from core.domain.vaults import CLOUDS
 from core.ports import Clock
+from core.providers.azure_key_vault.adapters import json_object
 from core.providers.azure_key_vault.certificates import Certificate, UnfitCertificate
 from core.providers.azure_key_vault.settings import AzureSettings
 from core.providers.azure_key_vault.transport import Wire
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 
 _DIRECTORY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,32768}", re.ASCII)
+_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_PASSING = (404, 410, 429)
+"""What a managed identity's endpoint answers while it is busy or being updated. Source: "How to use managed identities
+for Azure resources on an Azure VM to acquire an access token", retry guidance."""
+
+Proof = Mapping[str, str]
+"""Fields of a request for a token that prove who asks; secret."""
 
 
 class Unprovable(Exception):
@@ -29,11 +37,13 @@ class Unprovable(Exception):
 
     Args:
         seen: What was seen, in a few words; no secret.
+        again: Whether trying again at once makes sense.
     """
 
-    def __init__(self, seen: str) -> None:
+    def __init__(self, seen: str, *, again: bool = False) -> None:
         super().__init__(seen)
         self.seen = seen
+        self.again = again
 
 
 class AnotherDirectory(Exception):
@@ -96,9 +106,12 @@ class HeldToken:
 class Application:
     """This service as an application of many directories.
 
+    Tokens are asked for by one request of our own, the same for all three proofs: the SDK's credential for a secret
+    looks the token endpoint up, goes where the environment says, and keeps no answer of a service in trouble.
+
     Args:
         settings: Which, and what proves it.
-        clock: Dates what a certificate signs.
+        clock: Dates what a certificate signs, and tokens.
     """
 
     def __init__(self, settings: AzureSettings, clock: Clock) -> None:
@@ -106,53 +119,57 @@ class Application:
         self._clock = clock
         self._cloud = CLOUDS[settings.cloud]
         self._identity: Any = None
-        self._making = Lock()
+        self._asking = Lock()
 
     @property
     def authority(self) -> str:
         """Host of the token endpoint."""
         return self._cloud.authority
 
-    def scope(self, host: str) -> str:
-        """What tokens for a vault are asked for."""
-        return f"https://{host.partition('.')[2]}/.default"
+    def prove(self, entra_tenant: str) -> Proof:
+        """What shows a directory that we are the application. Asks nobody but this machine's managed identity.
 
-    def token(self, entra_tenant: str, host: str, wire: Wire) -> HeldToken:
-        """Ask a directory for a token.
+        Args:
+            entra_tenant: The directory.
+
+        Raises:
+            Unprovable: There is none.
+        """
+        settings = self._settings
+        if settings.client_secret:
+            return {"client_secret": settings.client_secret}
+        assertion = self._identity_token() if settings.managed_identity else self._signed(self._endpoint(entra_tenant))
+        return {"client_assertion_type": _ASSERTION_TYPE, "client_assertion": assertion}
+
+    def token(self, entra_tenant: str, host: str, proof: Proof, wire: Wire) -> HeldToken:
+        """Ask a directory for a token, once.
 
         Args:
             entra_tenant: The directory.
             host: The vault's.
+            proof: Of `prove`, for the same directory.
             wire: Leads to the token endpoint only.
 
         Raises:
-            Unprovable: We cannot prove who we are.
-            ValueError: What came is no token.
-            Exception: The directory refused or did not answer; the wire knows which.
+            ValueError: What came is no token; the wire knows what it was.
+            azure.core.exceptions.AzureError: Nothing came.
         """
-        scope = self.scope(host)
-        # Made anew each time: the SDK's credentials keep the tokens they got, and none of them may outlive its session.
-        credential = self._credential(entra_tenant, wire)
-        info = credential.get_token_info(scope, options={"tenant_id": entra_tenant})
-        if not isinstance(info.token, str) or not _TOKEN.fullmatch(info.token):
+        from azure.core.rest import HttpRequest
+
+        scope = f"https://{host.partition('.')[2]}/.default"
+        form = {"client_id": self._settings.client_id, "grant_type": "client_credentials", "scope": scope, **proof}
+        asked = HttpRequest("POST", self._endpoint(entra_tenant), data=form, headers={"Accept": "application/json"})
+        now = self._clock.wall()
+        wire.transport().send(asked)
+        seen = wire.last
+        body = (json_object(seen.body) if seen is not None and seen.status == 200 else None) or {}
+        token, seconds = body.get("access_token"), body.get("expires_in")
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token) or type(seconds) is not int:
             raise ValueError("not a token")
-        return HeldToken(entra_tenant, scope, info.token, info.expires_on)
+        return HeldToken(entra_tenant, scope, token, int(now) + seconds)
 
-    def _credential(self, entra_tenant: str, wire: Wire) -> Any:
-        from azure.identity import ClientAssertionCredential, ClientSecretCredential
-
-        settings = self._settings
-        more: dict[str, Any] = {"authority": self.authority, "transport": wire.transport(), "retry_total": 0}
-        if settings.client_secret:
-            return ClientSecretCredential(
-                entra_tenant, settings.client_id, settings.client_secret, disable_instance_discovery=True, **more
-            )
-        return ClientAssertionCredential(entra_tenant, settings.client_id, self._assertion(entra_tenant), **more)
-
-    def _assertion(self, entra_tenant: str) -> Callable[[], str]:
-        if self._settings.managed_identity:
-            return self._identity_token
-        return lambda: self._signed(f"https://{self.authority}/{entra_tenant}/oauth2/v2.0/token")
+    def _endpoint(self, entra_tenant: str) -> str:
+        return f"https://{self.authority}/{entra_tenant}/oauth2/v2.0/token"
 
     def _signed(self, audience: str) -> str:
         try:
@@ -162,22 +179,29 @@ class Application:
         return certificate.assertion(self._settings.client_id, audience, self._clock.wall())
 
     def _identity_token(self) -> str:
-        try:
-            found = self._managed_identity().get_token(f"{self._cloud.exchange}/.default").token
-        except Exception as error:  # noqa: BLE001 - the SDK raises anything, and its text may hold anything
-            raise Unprovable(f"the managed identity gave no token ({type(error).__name__})") from None
+        # One caller at a time: the SDK keeps the token, but lets all who come before it ask for one of their own.
+        with self._asking:
+            wire, credential = self._identity = self._identity or self._managed_identity()
+            try:
+                found = credential.get_token(f"{self._cloud.exchange}/.default").token
+            except Exception as error:  # noqa: BLE001 - the SDK raises anything, and its text may hold anything
+                self._identity = None  # it also keeps refusals, for seconds
+                again = wire.last is None or wire.last.status in _PASSING or wire.last.status >= 500
+                seen = f"the managed identity gave no token ({type(error).__name__})"
+                raise Unprovable(seen, again=again) from None
+            finally:
+                wire.rest()
         if not isinstance(found, str) or not _TOKEN.fullmatch(found):
             raise Unprovable("the managed identity gave no token")
         return found
 
-    def _managed_identity(self) -> Any:
+    def _managed_identity(self) -> tuple[Wire, Any]:
         # One for all directories: it keeps its token, which says who we are and opens nobody's vault by itself.
-        with self._making:
-            if self._identity is None:
-                from azure.identity import ManagedIdentityCredential
+        from azure.identity import ManagedIdentityCredential
 
-                self._identity = ManagedIdentityCredential(
-                    client_id=self._settings.managed_identity,
-                    transport=Wire(self._settings, None).transport(),
-                )
-            return self._identity
+        wire = Wire(self._settings, None)
+        return wire, ManagedIdentityCredential(
+            client_id=self._settings.managed_identity,
+            transport=wire.transport(),
+            retry_total=0,  # retries are ours, inside the budget
+        )

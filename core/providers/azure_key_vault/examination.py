@@ -31,8 +31,7 @@ from core.providers.azure_key_vault.key_checks import (
     check_key,
     fail_aes_size,
 )
-from core.providers.azure_key_vault.meanings import Kind
-from core.providers.azure_key_vault.operations import get_key, rotation_policy, tags_of, wrap
+from core.providers.azure_key_vault.operations import is_bundle, look_up, rotation_policy, tags_of, wrap
 from core.providers.azure_key_vault.permissions import check_permissions, check_rotation
 from core.providers.azure_key_vault.provider import AzureKeyProvider
 from core.providers.azure_key_vault.sessions import REUSE_SECONDS, TenantSession, Visit
@@ -44,8 +43,6 @@ EXAMINATION_SECONDS = 30.0
 ENTRY_SECONDS = 2 * OPERATION_SECONDS
 """Of the first call, which proves our identity, gets a token and hears the vault's challenge."""
 _BAD_PARAMETER = "BadParameter"
-_ANSWERED = frozenset({_BAD_PARAMETER, "Conflict"})
-"""Codes of a vault that did answer what it was asked, although its answer settles nothing."""
 
 
 @dataclass(slots=True, kw_only=True, repr=False)
@@ -58,6 +55,7 @@ class Examination:
         context: What a row of the tenant would be wrapped under.
         settings: Of this deployment.
         session: The access; nobody else uses it.
+        wall: Our own clock, in seconds since the epoch.
         budget: Begins a budget of so many seconds inside another.
     """
 
@@ -66,6 +64,7 @@ class Examination:
     context: Mapping[str, str]
     settings: AzureSettings
     session: TenantSession
+    wall: Callable[[], float]
     budget: Callable[[float, Callable[[], float]], Budget]
     _checks: Checklist = field(default_factory=Checklist, init=False)
     _whole: Budget = field(init=False)
@@ -107,7 +106,7 @@ class Examination:
     def _entry(self) -> bool:
         checks, entra_tenant = self._checks, self.access.entra_tenant
         with self._visit(ENTRY_SECONDS) as visit:
-            found = visit.ask(get_key(self.key))
+            found = visit.ask(look_up(self.key))
         if isinstance(found, Failure):
             self._tell_operator(f"{found.operation}: {found.seen}")
             if found.operation == TOKEN:
@@ -120,7 +119,7 @@ class Examination:
                     f"the vault does not belong to the Entra tenant {entra_tenant}",
                     "Name the one that it belongs to: az keyvault show --query properties.tenantId.",
                 )
-            if found.kind not in (Kind.DENIAL, Kind.STATE, Kind.DATA) and found.code not in _ANSWERED:
+            if not _answered(found):
                 return checks.failed(
                     "reachable", f"{found.operation}: {found.seen}", f"Check the vault's name. {RETRY}"
                 )
@@ -129,7 +128,10 @@ class Examination:
         checks.passed("reachable", "the vault answers")
         if isinstance(found, Failure):
             return self._unproved()
-        self._answer, self._found = found, KeyAttributes.of(found)
+        if not is_bundle(found, self.key):
+            self._tell_operator("the vault answers with something that is not the key")
+            return self._unproved()
+        self._answer, self._found = found, KeyAttributes.of(found, self.wall)
         return True
 
     def _proof(self) -> bool:
@@ -152,7 +154,7 @@ class Examination:
             "Make sure, in this order, that the key exists; that this service's application has the role "
             f"{role.name} ({role.id}) on it; that its newest version's tag {PROOF_TAG} holds this tenant's external "
             "id; and that the vault's firewall lets this service's addresses through. The setup kit has the commands: "
-            f"keystead key setup. {LAG}",
+            f"keystead key setup azure_key_vault. {LAG}",
         )
 
     def _fitness(self) -> bool:
@@ -163,7 +165,7 @@ class Examination:
 
     def _round_trip(self) -> bool:
         """Wrap, unwrap and compare, as the service itself does; other checks do not hang on it."""
-        provider = AzureKeyProvider(self.key, self.session, REUSE_SECONDS, self._budget)
+        provider = AzureKeyProvider(self.key, self.session, REUSE_SECONDS, self._budget, self.wall)
         kek, key = Kek(str(self._found.version)), os.urandom(KEY_BYTES)
         try:
             unwrapped = provider.unwrap(provider.wrap(kek, key, self.context), self.context)
@@ -230,3 +232,11 @@ class Examination:
             yield visit
         finally:
             visit.rest()
+
+
+def _answered(failure: Failure) -> bool:
+    """Whether the vault itself answered, with something that asking again does not change.
+
+    What it answered must then make no difference, whether it settles anything or not: it may hang on the key.
+    """
+    return bool(failure.request_id) and not failure.again

@@ -13,7 +13,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import WRITE_CAUSES, Denial, OwnFault, ProviderSignal, Silence, WrapMismatch
-from core.providers.azure_key_vault.meanings import ENTRA, KEY_VAULT, OTHER_OF_ENTRA, OTHER_OF_VAULT, Kind, Meaning
+from core.providers.azure_key_vault.meanings import (
+    APPLICATION_GONE,
+    BARE,
+    ENTRA_ERRORS,
+    ENTRA_NUMBERS,
+    KEY_VAULT,
+    OTHER_OF_ENTRA,
+    OTHER_OF_VAULT,
+    Kind,
+    Meaning,
+)
 
 TOKEN = "token"  # noqa: S105 - an operation's name
 """The one operation that is asked of Entra; all others are asked of Key Vault."""
@@ -38,6 +48,8 @@ class Failure:
         code: The error code of a genuine answer, else "".
         request_id: Of a genuine answer, else "".
         again: Whether asking again at once makes sense.
+        application_gone: Whether a directory says that it does not have our application, or has it disabled. The
+            tenant's directory says the same when our own lost the application; only that one can tell which it is.
     """
 
     kind: Kind
@@ -47,6 +59,7 @@ class Failure:
     code: str = ""
     request_id: str = ""
     again: bool = False
+    application_gone: bool = False
 
     def signal(self, cause: str = "", note: str = "") -> ProviderSignal:
         """The error to raise.
@@ -102,7 +115,7 @@ def of_vault(operation: str, status: int, headers: Mapping[str, str], body: obje
         return silent(operation, f"HTTP {status} {code}".rstrip(), again=status >= 500)
     meaning, code = _vault_meaning(status, codes)
     if meaning.kind is Kind.SILENCE or (meaning.kind is Kind.DATA and operation != UNWRAP):
-        again = meaning.kind is Kind.SILENCE
+        again = meaning.kind is Kind.SILENCE and not meaning.lasts
         return Failure(Kind.SILENCE, operation, f"HTTP {status} {code}", "", code, request_id, again)
     return Failure(meaning.kind, operation, code or f"HTTP {status}", _cause(meaning, operation), code, request_id)
 
@@ -119,12 +132,21 @@ def of_entra(status: int, headers: Mapping[str, str], body: object) -> Failure:
     request_id = _request_id(headers) or trace
     if not (error and request_id):
         return silent(TOKEN, f"HTTP {status}, not the service's own answer", again=status >= 500 or status == 429)
-    code = f"AADSTS{numbers[0]}" if numbers else error
+    meaning, number = _entra_meaning(error, numbers)
+    code = f"AADSTS{number or numbers[0]}" if numbers else error
     seen = f"{error} ({code})" if numbers else error
     if status in (408, 429) or not 400 <= status < 500:
         return Failure(Kind.SILENCE, TOKEN, f"HTTP {status} {seen}", "", code, request_id, again=status >= 408)
-    meaning = _entra_meaning(error, numbers)
-    return Failure(meaning.kind, TOKEN, seen, meaning.cause, code, request_id, again=meaning.kind is Kind.SILENCE)
+    return Failure(
+        meaning.kind,
+        TOKEN,
+        seen,
+        meaning.cause,
+        code,
+        request_id,
+        again=meaning.kind is Kind.SILENCE,
+        application_gone=meaning.kind is Kind.DENIAL and (number in APPLICATION_GONE or (not number and error == BARE)),
+    )
 
 
 def of_error(error: BaseException, operation: str) -> Failure:
@@ -168,12 +190,14 @@ def _vault_codes(status: int, body: object) -> list[str]:
     return [*(str(code) for code in found if _named(code)), str(told["code"])]
 
 
-def _entra_meaning(error: str, numbers: Iterable[int]) -> Meaning:
-    for named in ("", error):
-        for number in numbers:
-            if (named, number) in ENTRA:
-                return ENTRA[named, number]
-    return ENTRA.get((error, 0), OTHER_OF_ENTRA)
+def _entra_meaning(error: str, numbers: list[int]) -> tuple[Meaning, int]:
+    """What decides, and the number if it is one; else 0."""
+    for number in numbers:
+        if number in ENTRA_NUMBERS:
+            return ENTRA_NUMBERS[number], number
+    if error == BARE and numbers:
+        return OTHER_OF_ENTRA, 0
+    return ENTRA_ERRORS.get(error, OTHER_OF_ENTRA), 0
 
 
 def _entra_facts(body: object) -> tuple[str, list[int], str]:

@@ -34,13 +34,22 @@ class AzureKeyProvider:
         session: The tenant's access to it.
         lease: Seconds for which a token may be used again.
         budget: Begins the KMS time of one operation.
+        wall: Our own clock, in seconds since the epoch; asked only where a vault tells no time.
     """
 
-    def __init__(self, key: VaultKey, session: TenantSession, lease: float, budget: Callable[[], Budget]) -> None:
+    def __init__(
+        self,
+        key: VaultKey,
+        session: TenantSession,
+        lease: float,
+        budget: Callable[[], Budget],
+        wall: Callable[[], float],
+    ) -> None:
         self._key = key
         self._session = session
         self._lease = lease
         self._budget = budget
+        self._wall = wall
 
     def wrap(self, kek: Kek, key: bytes, context: Mapping[str, str]) -> WrappedKey:
         """See `core.ports.KeyProvider.wrap`.
@@ -57,13 +66,13 @@ class AzureKeyProvider:
         if digest is None:
             raise InternalError("the context of a key to be wrapped cannot be serialised")
         with self._visit() as visit:
-            answer = _asked(visit, get_key(version), version)
-            found = KeyAttributes.of(answer)
+            answer = self._asked(visit, get_key(version), version)
+            found = KeyAttributes.of(answer, self._wall)
             algorithm, obstacle = found.algorithm, found.obstacle
             if obstacle is not None or algorithm is None:
                 cause, seen = obstacle or ("wrap_not_permitted", "cannot wrap")
                 raise Denial(f"the key may not wrap now: {seen}", cause=cause, request_id=answer.request_id)
-            wrapped = _asked(visit, wrap(version, algorithm.name, digest + key, algorithm.size), version)
+            wrapped = self._asked(visit, wrap(version, algorithm.name, digest + key, algorithm.size), version)
             return WrappedKey(kek, value_of(wrapped))
 
     def unwrap(self, wrapped: WrappedKey, context: Mapping[str, str]) -> UnwrappedKey:
@@ -79,7 +88,7 @@ class AzureKeyProvider:
             raise WrapMismatch("wrapped bytes, KEK and context do not belong together")
         with self._visit() as visit:
             asked = unwrap(version, algorithm_for(ciphertext), ciphertext, WRAPPED_BYTES)
-            answer = _asked(visit, asked, version)
+            answer = self._asked(visit, asked, version)
             proved_ago = visit.proved_ago
         plain = value_of(answer)
         if not compare_digest(plain[:-KEY_BYTES], digest):
@@ -95,7 +104,7 @@ class AzureKeyProvider:
         """
         key = self._own(kek)
         with self._visit() as visit:
-            found = KeyAttributes.of(_asked(visit, get_key(key), key))
+            found = KeyAttributes.of(self._asked(visit, get_key(key), key), self._wall)
         obstacle = found.obstacle
         detail = ENABLED if obstacle is None else obstacle.seen
         cause = "" if obstacle is None else obstacle.cause
@@ -116,6 +125,12 @@ class AzureKeyProvider:
             raise InternalError("a provider was asked to use a key without naming its version")
         return found
 
+    def _asked(self, visit: Visit, request: Request, version: VaultKey) -> Answer:
+        answer = visit.ask(request)
+        if isinstance(answer, Failure):
+            raise explained(visit, answer, version, self._wall)
+        return answer
+
     @contextmanager
     def _visit(self) -> Iterator[Visit]:
         self._session.prepare()
@@ -129,7 +144,7 @@ class AzureKeyProvider:
             visit.rest()
 
 
-def explained(visit: Visit, failure: Failure, version: VaultKey) -> ProviderSignal:
+def explained(visit: Visit, failure: Failure, version: VaultKey, wall: Callable[[], float]) -> ProviderSignal:
     """The error for a failed use of a key; where no cause is told, its attributes are asked for one."""
     if failure.kind is not Kind.STATE:
         return failure.signal()
@@ -137,20 +152,13 @@ def explained(visit: Visit, failure: Failure, version: VaultKey) -> ProviderSign
     if isinstance(described, Failure):
         known = described.kind is Kind.DENIAL
         return failure.signal(described.cause if known else "", "; its state cannot be told")
-    found = KeyAttributes.of(described)
+    found = KeyAttributes.of(described, wall)
     obstacle = found.obstacle
     if obstacle is None:
         return failure.signal(note="; nothing in its attributes says why")
     # Dates and permissions to wrap do not stop an unwrap: a vault that refuses one has another reason.
     explains = failure.operation == WRAP or obstacle.cause in ("disabled", "policy")
     return failure.signal(obstacle.cause if explains else "", f"; it is {obstacle.seen}")
-
-
-def _asked(visit: Visit, request: Request, version: VaultKey) -> Answer:
-    answer = visit.ask(request)
-    if isinstance(answer, Failure):
-        raise explained(visit, answer, version)
-    return answer
 
 
 def _digest(context: Mapping[str, str]) -> bytes | None:

@@ -20,9 +20,13 @@ from core.providers.azure_key_vault.calls import Answer, Budget, Calls, Request
 from core.providers.azure_key_vault.clients import ClientFactory, VaultClient
 from core.providers.azure_key_vault.failures import TOKEN, Failure, silent
 from core.providers.azure_key_vault.meanings import Kind
+from core.providers.azure_key_vault.tokens import Tokens
 
 REUSE_SECONDS = 600
 """Age up to which a token is used again, if the lease allows it."""
+YOUNG_SECONDS = 10
+"""Age below which a token is neither replaced nor given up because of what a vault says: however often it says it, a
+key costs one token in so many seconds."""
 
 
 class SessionKey(NamedTuple):
@@ -60,14 +64,16 @@ class TenantSession:
 
     Args:
         key: Whose, and to what.
-        factory: Gets tokens and makes clients.
+        factory: Makes clients.
+        tokens: Gets tokens.
         calls: Makes the calls.
         clock: Counts a token's age.
     """
 
-    def __init__(self, key: SessionKey, factory: ClientFactory, calls: Calls, clock: Clock) -> None:
+    def __init__(self, key: SessionKey, factory: ClientFactory, tokens: Tokens, calls: Calls, clock: Clock) -> None:
         self._key = key
         self._factory = factory
+        self._tokens = tokens
         self._calls, self._clock = calls, clock
         self._session: Session | None = None
         self._lock = Lock()  # held while one caller asks for a token
@@ -103,33 +109,52 @@ class TenantSession:
             return found
         if limit <= 0:  # nobody else's token will do
             return self._begin(budget)
-        if not self._lock.acquire(timeout=max(budget.left(), 0)):
-            return silent(TOKEN, "time was up while another call asked for a token")
-        try:
-            return self._usable(limit) or self._begin(budget)
-        finally:
-            self._lock.release()
+        return self._locked(lambda: self._usable(limit) or self._begin(budget), budget)
+
+    def renew(self, refused: Session, budget: Budget, lease: float) -> Entry | Failure:
+        """A newer session than the one whose token a vault refused: another call's, if there is one, or a new one."""
+
+        def newer() -> Entry | Failure:
+            self.forget(refused)
+            found = self._usable(min(lease, REUSE_SECONDS))
+            return found if found is not None and found.age < self._age(refused) else self._begin(budget)
+
+        return self._locked(newer, budget)
+
+    def is_young(self, session: Session) -> bool:
+        """Whether its token was issued just now."""
+        return self._age(session) < YOUNG_SECONDS
 
     def forget(self, session: Session) -> None:
         """Use this session no more, wherever it is used now."""
         if self._session is session:
             self._session = None
 
+    def _locked(self, find: Callable[[], Entry | Failure], budget: Budget) -> Entry | Failure:
+        if not self._lock.acquire(timeout=max(budget.left(), 0)):
+            return silent(TOKEN, "time was up while another call asked for a token")
+        try:
+            return find()
+        finally:
+            self._lock.release()
+
     def _usable(self, limit: float) -> Entry | None:
         session = self._session
         if session is None or limit <= 0:
             return None
-        age = self._now().elapsed(session.asked)
-        return Entry(session, max(age, 0.0)) if age < limit else None
+        age = self._age(session)
+        return Entry(session, age) if age < limit else None
 
     def _begin(self, budget: Budget) -> Entry | Failure:
         asked = self._now()
-        entra_tenant, host = self._key.entra_tenant, self._key.host
-        found = self._calls.token(lambda line: self._factory.token(entra_tenant, host, line), budget, entra_tenant)
+        found = self._tokens.get(self._key.entra_tenant, self._key.host, budget)
         if isinstance(found, Failure):
             return found
-        self._session = session = Session(self._factory.client(host, found), asked)
+        self._session = session = Session(self._factory.client(self._key.host, found), asked)
         return Entry(session, 0.0)
+
+    def _age(self, session: Session) -> float:
+        return max(self._now().elapsed(session.asked), 0.0)
 
     def _now(self) -> Instant:
         return Instant(self._clock.wall(), self._clock.boot())
@@ -161,23 +186,22 @@ class Visit:
         if isinstance(entered, Failure):
             return entered
         found = self._ask(request, entered)
+        if _refuses_token(found) and not self._session.is_young(entered.session):
+            # The vault does not take a token that it may have taken before: Entra is asked for another.
+            self.rest()
+            self._entered = None
+            entered = self._session.renew(entered.session, self._budget, self._lease)
+            if isinstance(entered, Failure):
+                return entered
+            self._entered = entered
+            found = self._ask(request, entered)
         if not isinstance(found, Failure):
             return found
-        if found.kind in (Kind.DENIAL, Kind.STATE, Kind.CREDENTIALS):
+        if found.kind in (Kind.DENIAL, Kind.STATE) and not self._session.is_young(entered.session):
             self._session.forget(entered.session)
-        if found.kind is not Kind.CREDENTIALS:
-            return found
-        # The vault does not take a token that it may have taken before: Entra is asked for another.
-        self.rest()
-        self._entered, self._lease = None, 0
-        entered = self._enter()
-        if isinstance(entered, Failure):
-            return entered
-        found = self._ask(request, entered)
-        if isinstance(found, Failure) and found.kind is Kind.CREDENTIALS:
+        if _refuses_token(found):
             # Entra has just shown that our own credentials are in order, and nothing that a tenant does ends like
             # this: a vault of another directory says so. What is left is trouble between the two services.
-            self._session.forget(entered.session)
             return silent(request.operation, f"{found.seen}, for a token just issued")
         return found
 
@@ -196,6 +220,10 @@ class Visit:
                 return found
             self._entered = found
         return self._entered
+
+
+def _refuses_token(found: Answer | Failure) -> bool:
+    return isinstance(found, Failure) and found.kind is Kind.CREDENTIALS
 
 
 class SessionCache:

@@ -15,7 +15,7 @@ class AzureSettings:
         client_id: Of the multi-tenant application that tenants consent to, a GUID.
         home_tenant: Id of the platform's own Entra tenant, a lower-case GUID. Vaults in it are refused.
         cloud: Which of Microsoft's clouds; an application belongs to one.
-        redirect_url: Where Entra sends a tenant's administrator after the consent; "" leaves that to the application.
+        redirect_url: Where Entra sends a tenant's administrator after the consent; "": the setup kit has no link then.
         egress: Addresses this service calls from, for tenants' firewalls.
         dial: ``127.0.0.1:<port>`` of an emulator that answers in place of every vault and of Entra, in stage
             ``local`` only; "" for Azure itself. Names, certificates and host checks stay as they are.

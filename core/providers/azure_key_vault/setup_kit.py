@@ -21,6 +21,7 @@ from core.providers.azure_key_vault.checklist import LAG, OPERATIONS, PROOF_TAG,
 from core.providers.azure_key_vault.settings import AzureSettings
 
 BITS = 3072
+_LET_IN = "Let this service's application into your Entra tenant"
 _CLI_CLOUDS: Mapping[CloudName, str] = {"china": "AzureChinaCloud", "usgovernment": "AzureUSGovernment"}
 
 
@@ -32,7 +33,8 @@ def setup_kit(settings: AzureSettings, tenant_id: str, external_id: str, entra_t
         tenant_id: What the consent link is bound to.
         external_id: What the key's tag must hold.
         entra_tenant: The tenant's Entra tenant; where it is "", the commands ask Azure for it, and the consent link
-            is bound to none.
+            is bound to none. There is no link where the settings have no redirect URL: Entra would have nowhere to
+            send the administrator, and refuses such a link.
 
     Raises:
         InvalidRequest: The Entra tenant is not named by its id.
@@ -45,7 +47,7 @@ def setup_kit(settings: AzureSettings, tenant_id: str, external_id: str, entra_t
         "roles": {role.name: role.id for role in ROLES.values()},
         "egress": list(settings.egress),
     }
-    if entra_tenant:
+    if entra_tenant and settings.redirect_url:
         application["consent_url"] = consent_url(settings, entra_tenant, state)
     return {
         "identity": f"application {settings.client_id}",
@@ -68,20 +70,25 @@ def consent_url(settings: AzureSettings, entra_tenant: str, state: str) -> str:
     """Where an administrator lets the application into an Entra tenant.
 
     Args:
-        settings: Of this deployment.
+        settings: Of this deployment, with a redirect URL.
         entra_tenant: Put in as it is, so that it may be a shell's variable.
         state: Of `core.domain.consent`.
     """
     cloud = CLOUDS[settings.cloud]
-    query = {"client_id": settings.client_id, "scope": f"https://{cloud.vault_domain}/.default"}
-    if settings.redirect_url:
-        query["redirect_uri"] = settings.redirect_url
-    query["state"] = state
+    query = {
+        "client_id": settings.client_id,
+        "scope": f"https://{cloud.vault_domain}/.default",
+        "redirect_uri": settings.redirect_url,
+        "state": state,
+    }
     return f"https://{cloud.authority}/{entra_tenant}/v2.0/adminconsent?{urlencode(query)}"
 
 
 def arm_template(external_id: str) -> dict[str, Any]:
-    """A template for Azure Resource Manager: the key with its tag, and the role on that key only."""
+    """A template for Azure Resource Manager: a new key with its tag, and the role on that key only.
+
+    For a new key: the resource manager leaves one that exists as it is, and reports success.
+    """
     key = "resourceId('Microsoft.KeyVault/vaults/keys', parameters('vaultName'), parameters('keyName'))"
     role = ROLES["vault"].id
     definition = f"subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '{role}')"
@@ -90,7 +97,13 @@ def arm_template(external_id: str) -> dict[str, Any]:
         "contentVersion": "1.0.0.0",
         "parameters": {
             "vaultName": {"type": "string"},
-            "keyName": {"type": "string"},
+            "keyName": {
+                "type": "string",
+                "metadata": {
+                    "description": "Of a new key. One that exists already is left as it is, without the tag: tag it by "
+                    "az keyvault key set-attributes, as in the steps"
+                },
+            },
             "principalId": {
                 "type": "string",
                 "metadata": {"description": "Object id of the application's service principal in this Entra tenant"},
@@ -141,14 +154,25 @@ def _names(settings: AzureSettings, entra_tenant: str) -> dict[str, Any]:
 
 def _let_in(settings: AzureSettings, state: str) -> Iterator[dict[str, Any]]:
     client = quote(settings.client_id)
-    yield _step(
-        "Let this service's application into your Entra tenant",
-        f"The application has the client id {settings.client_id}. Either open the link that the first command prints, "
-        "as an administrator of that Entra tenant, and consent; or let the second command do it, which changes "
-        "nothing if the application is there already. Neither gives access to any key.",
-        f'echo "{consent_url(settings, "$ENTRA_TENANT", state)}"',
-        f"az ad sp show --id {client} >/dev/null 2>&1 || az ad sp create --id {client} >/dev/null",
-    )
+    told = f"The application has the client id {settings.client_id}."
+    create = f"az ad sp show --id {client} >/dev/null 2>&1 || az ad sp create --id {client} >/dev/null"
+    if settings.redirect_url:
+        yield _step(
+            _LET_IN,
+            f"{told} Either open the link that the first command prints, as an administrator of that Entra tenant, and "
+            "consent; or let the second command do it, which changes nothing if the application is there already. "
+            "Neither gives access to any key.",
+            f'echo "{consent_url(settings, "$ENTRA_TENANT", state)}"',
+            create,
+        )
+    else:
+        yield _step(
+            _LET_IN,
+            f"{told} As an administrator of that Entra tenant, run the command; it changes nothing if the application "
+            "is there already, and gives access to no key. There is no link to consent by in a browser: Entra needs "
+            "an address to come back to, and this service has none set.",
+            create,
+        )
     yield _step(
         "Find the application's object id",
         "It is another one in every Entra tenant; roles are assigned to it. After a consent in the browser it may take "

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.providers.azure_key_vault.adapters import CONNECT_SECONDS, Seen, adapter_class
 from core.providers.azure_key_vault.settings import AzureSettings
+from core.providers.azure_key_vault.trust import trusting
 
 if TYPE_CHECKING:
     from azure.core.pipeline.transport import RequestsTransport
@@ -27,7 +28,8 @@ class Wire:
     Args:
         settings: Where an emulator is, if there is one.
         hosts: Names of the only hosts that anything is sent to. None is for this machine's managed identity: its
-            endpoint is named by the machine, has no https, and is no emulator's.
+            endpoint is named by the machine, has no https, is no emulator's, and is never reached through a proxy,
+            which would read the machine's secret and the identity's token.
     """
 
     def __init__(self, settings: AzureSettings, hosts: frozenset[str] | None) -> None:
@@ -57,6 +59,15 @@ class Wire:
             connection_verify=self._verify,
         )
 
+    def prepare(self) -> None:
+        """Read the certificate authorities now; they are kept for all wires.
+
+        Raises:
+            OSError, ValueError: They cannot be read.
+        """
+        chosen = self._session.merge_environment_settings("https://", {}, False, self._verify, None)
+        trusting(chosen["verify"])
+
     def rest(self) -> None:
         """Close idle connections until they are needed again."""
         self._session.close()
@@ -67,7 +78,7 @@ def _session(settings: AzureSettings, hosts: frozenset[str] | None, wire: Wire) 
 
     session = Session()
     # The emulator is on this machine and is not reached through a proxy, whatever the environment says.
-    session.trust_env = not settings.dial
+    session.trust_env = hosts is not None and not settings.dial
     session.auth = _as_it_is
     session.headers["Accept-Encoding"] = "identity"
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from urllib.parse import urlsplit
 
 import pytest
+from azure.core.exceptions import HttpResponseError
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
 
 from functions.emulators.azure_errors import AzureError
-from functions.emulators.keyvault_material import KEY_OPS, Material
-from tests.emulators.azure.worlds import Sdk, World, rsa_keys, send, shared_rsa_key, unpadded, use
+from functions.emulators.keyvault_material import KEY_OPS, Material, base64url
+from tests.emulators.azure.worlds import Sdk, World, inner, rsa_keys, send, shared_rsa_key, unpadded, use
 
 PLAIN = hashlib.sha384(b"context").digest() + b"k" * 32
 OAEP_256 = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
@@ -56,6 +59,33 @@ def test_aes_key_wrap_is_the_standards(algorithm: str, key: str, plain: str, wra
     material = Material("oct-HSM", len(key) * 4, bytes.fromhex(key))
     assert material.encrypt(algorithm, bytes.fromhex(plain)) == bytes.fromhex(wrapped)
     assert material.decrypt(algorithm, bytes.fromhex(wrapped)) == bytes.fromhex(plain)
+
+
+def test_gcm_over_the_wire_is_the_librarys(world: World, sdk: Sdk) -> None:
+    url = world.make_vault("a-hsm", hsm=True)
+    kid, client = world.emulator.create_key(url, "kek", "oct-HSM"), sdk.keys(url, sdk.owner())
+    secret = world.emulator.vaults.vault(url).keys["kek"].versions[0].material.private
+    assert isinstance(secret, bytes)
+    for aad in (b"", b"of the caller"):
+        told = {"aad": base64url(aad)} if aad else {}
+        body = {"alg": "A256GCM", "value": base64url(PLAIN), **told}
+        found = send(client, "POST", f"{urlsplit(kid).path}/encrypt", body).json()
+        assert found.keys() == {"kid", "value", "iv", "tag"}
+        assert len(unpadded(found["value"])) == len(PLAIN)
+        sealed = unpadded(found["value"]) + unpadded(found["tag"])
+        assert AESGCM(secret).decrypt(unpadded(found["iv"]), sealed, aad) == PLAIN
+        back = {"alg": "A256GCM", **{name: found[name] for name in ("value", "iv", "tag")}, **told}
+        path = f"{urlsplit(kid).path}/decrypt"
+        assert unpadded(send(client, "POST", path, back).json()["value"]) == PLAIN
+        other = base64url(bytes(16))
+        for wrong in ({"tag": other}, {"iv": other[:16]}, {"iv": ""}, {"tag": ""}, {"aad": other}, {"value": other}):
+            with pytest.raises(HttpResponseError) as caught:
+                send(client, "POST", path, {**back, **wrong})
+            assert inner(caught.value)[:2] == (400, "BadParameter")
+    for operation in ("wrapkey", "unwrapkey"):
+        with pytest.raises(HttpResponseError) as caught:
+            use(client, kid, operation, PLAIN, "A256GCM")
+        assert inner(caught.value)[:2] == (400, "BadParameter")
 
 
 def test_over_the_wire_the_key_is_the_one_that_is_told(world: World, sdk: Sdk) -> None:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import json
+from dataclasses import dataclass
 from typing import Any
 
-from core.domain.kek import Kek, KeyAccess
-from core.providers.azure_key_vault.checklist import NAMES, PROOF_TAG, ROLES
-from tests.providers.azure_key_vault.stage import CLIENT_ID, DIRECTORY, EXTERNAL_ID, HOME, OTHER_DIRECTORY, Stage
-
-Arrange = Callable[[Stage], KeyAccess]
-DAY = 86_400
-WRAPS = ("wrapKey", "unwrapKey")
-ROTATES = {"lifetimeActions": [{"trigger": {"timeAfterCreate": "P90D"}, "action": {"type": "Rotate"}}]}
+from core.domain.kek import Kek
+from core.providers.azure_key_vault.checklist import NAMES, ROLES
+from tests.providers.azure_key_vault.arrangements import (
+    DAY,
+    WRAPS,
+    Arrange,
+    at,
+    faulty,
+    fit,
+    missing_as_of_late,
+    named,
+    rotating,
+    then,
+    without_certificate,
+)
+from tests.providers.azure_key_vault.failure_rows import entra_body
+from tests.providers.azure_key_vault.stage import CLIENT_ID, DIRECTORY, HOME, OTHER_DIRECTORY
 
 
 @dataclass(frozen=True)
@@ -24,77 +33,6 @@ class Case:
     found: dict[str, str]
     check: str = ""
     words: str = ""
-
-
-def fit(*, actions: Any = ("read", "wrap", "unwrap"), scope: Any = "kek", **more: Any) -> Arrange:
-    """A key as the setup kit makes it, in a vault of its own, with a role on the key only.
-
-    Args:
-        actions: What the role allows.
-        scope: The key it is for; "" for the whole vault.
-        more: Of the vault, where vaults have it; else of the key.
-    """
-    of_vault = {name: more.pop(name) for name in [*more] if name in VAULT_OPTIONS}
-
-    def arrange(stage: Stage) -> KeyAccess:
-        vault = stage.new_vault(**of_vault)
-        stage.emulator.revoke(vault, CLIENT_ID)
-        given = {"size": 2048, "key_ops": WRAPS, "tags": {PROOF_TAG: EXTERNAL_ID}, **more}
-        kek = stage.key(vault=vault, **given)
-        stage.emulator.grant(vault, CLIENT_ID, scope, actions)
-        return stage.access(kek)
-
-    return arrange
-
-
-VAULT_OPTIONS = frozenset({"directory", "hsm", "purge_protection", "soft_delete_days", "access", "cloud"})
-
-
-def then(act: Callable[[Stage, str], object], access: Arrange | None = None) -> Arrange:
-    """The same, after something was done about the key."""
-
-    def arrange(stage: Stage) -> KeyAccess:
-        found = (access or fit())(stage)
-        act(stage, found.kek.locator)
-        return found
-
-    return arrange
-
-
-def faulty(operation: str, access: Arrange | None = None, **fault: Any) -> Arrange:
-    return then(lambda stage, _: stage.fault(operation, **fault), access)
-
-
-def named(access: Arrange | None = None, **changes: Any) -> Arrange:
-    """The same key, named or reached otherwise."""
-    return lambda stage: replace((access or fit())(stage), **changes)
-
-
-def at(seconds: int, name: str) -> Arrange:
-    """A key with a date so many seconds from now."""
-    return lambda stage: fit(**{name: int(stage.clock.wall()) + seconds})(stage)
-
-
-def rotating(access: Arrange) -> Arrange:
-    def act(stage: Stage, key: str) -> None:
-        host, _, name = key.removeprefix("https://").partition("/keys/")
-        stage.emulator.vaults.by_host[host].keys[name].rotation_policy = ROTATES
-
-    return then(act, access)
-
-
-def without_certificate(stage: Stage) -> KeyAccess:
-    access = fit()(stage)
-    stage.kms = stage.connector(
-        replace(stage.settings, client_secret="", certificate_file="/nowhere/there-is-none.pem")
-    )
-    return access
-
-
-def missing_as_of_late(stage: Stage) -> KeyAccess:
-    """Entra's other way to say that there is no service principal."""
-    stage.fault("token", aadsts=7000229)
-    return fit()(stage)
 
 
 def after(name: str) -> dict[str, str]:
@@ -112,12 +50,14 @@ NO_TOKEN = {"directory": "skip", **stopped("consent")}
 UNFIT = {"round_trip": "skip", "permissions": "skip", "rotation": "skip"}
 EVERYTHING = ("read", "wrap", "unwrap", "encrypt", "decrypt", "deleted", "rotationpolicy")
 
+BLOCKED_TENANT = json.dumps(entra_body("invalid_request", 5000225)).encode()
+
 FAULTS: dict[str, dict[str, Any]] = {
     "silent": {"reset": True},
     "throttling": {"status": 429, "code": "Throttled"},
     "in trouble": {"status": 503},
     "behind a proxy": {"body": b"<html>please log in</html>"},
-    "answering nonsense": {"corrupt": "other_key"},
+    "answering nonsense": {"corrupt": "truncated"},
 }
 
 CASES: dict[str, Case] = {
@@ -134,6 +74,18 @@ CASES: dict[str, Case] = {
     ),
     "with a rotation policy that does nothing": Case(
         fit(actions=("read", "wrap", "unwrap", "rotationpolicy")), UNKNOWN, "rotation", "az keyvault key rotate"
+    ),
+    "in a Managed HSM, about to expire": Case(
+        lambda stage: fit(hsm=True, kty="RSA-HSM", exp=int(stage.clock.wall()) + DAY)(stage),
+        {"validity": "warn", **UNKNOWN},
+        "validity",
+        "expires on 2",
+    ),
+    "in a Managed HSM, expired": Case(
+        lambda stage: fit(hsm=True, kty="RSA-HSM", exp=int(stage.clock.wall()) - DAY)(stage),
+        {"validity": "fail", **UNFIT},
+        "validity",
+        "expired on 2",
     ),
     # Who we are, and where.
     "secret refused": Case(
@@ -175,6 +127,12 @@ CASES: dict[str, Case] = {
     ),
     "refused without a reason": Case(
         faulty("token", status=400, code="access_denied"), NO_TOKEN, "consent", "gives no token: access_denied"
+    ),
+    "our Entra tenant blocked": Case(
+        faulty("token", body=BLOCKED_TENANT, status=400, content_type="application/json"),
+        NO_TOKEN,
+        "consent",
+        "Ask Microsoft",
     ),
     "no Key Vault there": Case(faulty("token", aadsts=500011), NO_TOKEN, "consent", "subscription belongs to"),
     "Entra silent": Case(faulty("token", reset=True), NO_TOKEN, "consent", "Try again later"),
@@ -270,10 +228,10 @@ CASES: dict[str, Case] = {
         "encrypt with the key, list deleted keys, list the vault's other keys",
     ),
     "a broad role for AES": Case(
-        fit(hsm=True, kty="oct-HSM", size=256, actions=(*EVERYTHING[:4], "deleted"), scope=""),
+        fit(hsm=True, kty="oct-HSM", size=256, actions=(*EVERYTHING[:4], "deleted"), scope="", key_ops=None),
         {"permissions": "warn", **UNKNOWN},
         "permissions",
-        "list deleted keys, list the vault's other keys Assign the role " + ROLES["hsm"].name,
+        "encrypt with the key, list deleted keys, list the vault's other keys Assign the role " + ROLES["hsm"].name,
     ),
     "a broad role of no effect": Case(fit(actions=EVERYTHING[:5]), UNKNOWN, "permissions", "refused, as it should be"),
     "a broad access policy": Case(

@@ -83,6 +83,13 @@ VAULT_ROWS: dict[str, tuple[int, str, str, str, Outcome, Outcome, tuple[int, str
     ),
     "conflict": (409, "Conflict", "ObjectIsBeingRecovered", "", NO_ANSWER, NO_ANSWER, (409, "")),
     "time-out": (408, "RequestTimeout", "", "", NO_ANSWER, NO_ANSWER, (408, "")),
+    "misdirected": (421, "Misdirected", "", "", NO_ANSWER, NO_ANSWER, (421, "")),
+    "too early": (425, "TooEarly", "", "", NO_ANSWER, NO_ANSWER, (425, "")),
+    "given up": (499, "ClientClosedRequest", "", "", NO_ANSWER, NO_ANSWER, (499, "")),
+    "not found, no cause told": (
+        *(404, "ResourceNotFound", "", ""),
+        *(denied("unknown"), denied("unknown"), (404, "")),
+    ),
     "token of another directory": (
         *(401, "Unauthorized", "", "AKV10032: Invalid issuer. Expected one of a, found b."),
         *(denied("identity"), denied("identity"), (401, "AKV10032")),
@@ -93,9 +100,20 @@ VAULT_ROWS: dict[str, tuple[int, str, str, str, Outcome, Outcome, tuple[int, str
     ),
 }
 UNLISTED: dict[str, tuple[int, str, str, str, Outcome, Outcome]] = {
-    "a new 4xx": (422, "SomethingNew", "", "", denied("unknown"), denied("unknown")),
-    "another 400": (400, "SomethingNew", "", "", denied("unknown"), denied("unknown")),
-    "another 404": (404, "SomethingNew", "", "", denied("unknown"), denied("unknown")),
+    # Of the request, which is ours; or of a gateway. No tenant takes its key away by any of these.
+    **{
+        f"HTTP {status} {code}": (status, code, "", "", OURS, OURS)
+        for status, code in (
+            *((400, "SomethingNew"), (400, "InvalidApiVersion"), (402, "PaymentRequired"), (405, "MethodNotAllowed")),
+            *((406, "NotAcceptable"), (407, "ProxyAuthenticationRequired"), (410, "Gone"), (411, "LengthRequired")),
+            *((412, "ConditionNotMet"), (413, "RequestEntityTooLarge"), (414, "UriTooLong")),
+            *((415, "UnsupportedMediaType"), (417, "ExpectationFailed"), (422, "SomethingNew")),
+            *((426, "UpgradeRequired"), (428, "PreconditionRequired"), (431, "HeadersTooLarge"), (451, "Legal")),
+        )
+    },
+    # Nor by a cause that belongs to another status.
+    "HTTP 400 with KeyDisabled": (400, "BadRequest", "KeyDisabled", "", OURS, OURS),
+    "HTTP 405 with KeyNotFound": (405, "KeyNotFound", "", "", OURS, OURS),
     **{
         f"HTTP {status} with {inner}": (status, "Forbidden", inner, "", NO_ANSWER, NO_ANSWER)
         for status in (500, 502, 503, 504)
@@ -104,51 +122,41 @@ UNLISTED: dict[str, tuple[int, str, str, str, Outcome, Outcome]] = {
 }
 
 CLIENT_GONE = {700016: "not found in the directory", 7000229: "no service principal", 7000112: "disabled"}
-BLOCKED = (53003, 530003, 530031, 530032, 530033, 530034, 530035, 500021, 500022, 500213)
+BLOCKED = (53003, 530003, 530031, 530032, 530033, 530034, 530035, 500021, 500022, 500213, 501051)
+DIRECTORY_LOST = (90002, 5000224, 5000225, 500011, 500014, 650052)
 OUR_PROOF = (
     *(7000215, 7000216, 7000218, 7000222, 700027, 700021, 700023, 700024, 700229, 700211, 700212, 700213),
     *(50012, 50013, 50027, 500133),
 )
-ASSERTIONS = (50012, 50013, 50027, 500133)
-BUSY = (90006, 90012, 90024, 90033, 90055, 90090, 50033)
+OUR_REGISTRATION = (50194, 700022, 700054, 7002139, 650057)
 WRONG_FLOW = (65001, 50020)
-ENTRA_ROWS: list[tuple[str, int, Outcome, tuple[str, int]]] = [
-    # OAuth error, AADSTS number (0: none), outcome, line of the table
-    ("unauthorized_client", 0, denied("identity"), ("unauthorized_client", 0)),
-    ("unauthorized_client", 1234567, denied("identity"), ("unauthorized_client", 0)),
-    *(("unauthorized_client", code, denied("identity"), ("unauthorized_client", code)) for code in CLIENT_GONE),
-    *(("unauthorized_client", code, OURS, ("unauthorized_client", code)) for code in OUR_PROOF),
-    ("invalid_client", 0, OURS, ("invalid_client", 0)),
-    ("invalid_client", 1234567, OURS, ("invalid_client", 0)),
-    *(("invalid_client", code, OURS, ("invalid_client", code)) for code in OUR_PROOF),
-    *(("invalid_client", code, OURS, ("invalid_client", 0)) for code in BLOCKED),
-    *(("invalid_client", code, denied("identity"), ("invalid_client", code)) for code in CLIENT_GONE),
-    ("invalid_resource", 500011, denied("identity"), ("invalid_resource", 500011)),
-    ("invalid_resource", 0, denied("identity"), ("invalid_resource", 0)),
-    ("invalid_request", 90002, denied("identity"), ("invalid_request", 90002)),
-    ("invalid_request", 0, OURS, ("invalid_request", 0)),
-    ("invalid_request", 90014, OURS, ("invalid_request", 0)),
-    ("access_denied", 0, denied("identity"), ("access_denied", 0)),
-    ("interaction_required", 0, denied("identity"), ("interaction_required", 0)),
-    ("invalid_grant", 0, OURS, ("invalid_grant", 0)),
-    *(("invalid_grant", code, OURS, ("invalid_grant", code)) for code in ASSERTIONS),
-    *(
-        (error, code, denied("identity"), (error, code))
-        for error in (
-            "access_denied",
-            "interaction_required",
-            "invalid_grant",
-            "invalid_request",
-            "unauthorized_client",
-        )
-        for code in BLOCKED
-    ),
-    *((error, code, NO_ANSWER, ("", code)) for error in ("invalid_request", "invalid_client") for code in BUSY),
-    *((error, code, OURS, ("", code)) for error in ("invalid_grant", "unauthorized_client") for code in WRONG_FLOW),
-    ("temporarily_unavailable", 0, NO_ANSWER, ("temporarily_unavailable", 0)),
-    ("server_error", 0, NO_ANSWER, ("server_error", 0)),
-    ("invalid_scope", 70011, OURS, ("invalid_scope", 0)),
-    ("unsupported_grant_type", 70003, OURS, ("unsupported_grant_type", 0)),
+BUSY = (90006, 90012, 90024, 90033, 90055, 90090, 50033)
+NUMBERS: dict[int, Outcome] = {
+    **dict.fromkeys((*CLIENT_GONE, *BLOCKED, *DIRECTORY_LOST), denied("identity")),
+    **dict.fromkeys((*OUR_PROOF, *OUR_REGISTRATION, *WRONG_FLOW), OURS),
+    **dict.fromkeys(BUSY, NO_ANSWER),
+}
+ERRORS: dict[str, tuple[Outcome, Outcome]] = {
+    # OAuth error: outcome without a number, and with one that is not listed
+    "unauthorized_client": (denied("identity"), OURS),
+    "access_denied": (denied("identity"), denied("identity")),
+    "interaction_required": (denied("identity"), denied("identity")),
+    "invalid_resource": (denied("identity"), denied("identity")),
+    "invalid_client": (OURS, OURS),
+    "invalid_grant": (OURS, OURS),
+    "invalid_request": (OURS, OURS),
+    "invalid_scope": (OURS, OURS),
+    "unsupported_grant_type": (OURS, OURS),
+    "temporarily_unavailable": (NO_ANSWER, NO_ANSWER),
+    "server_error": (NO_ANSWER, NO_ANSWER),
+    "something_new": (OURS, OURS),
+}
+UNLISTED_NUMBER = 1234567
+ENTRA_ROWS: list[tuple[str, int, Outcome]] = [
+    # OAuth error, AADSTS number (0: none), outcome
+    *((error, 0, bare) for error, (bare, _) in ERRORS.items()),
+    *((error, UNLISTED_NUMBER, numbered) for error, (_, numbered) in ERRORS.items()),
+    *((error, number, expected) for error in ERRORS for number, expected in NUMBERS.items()),
 ]
 
 

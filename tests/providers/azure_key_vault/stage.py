@@ -115,7 +115,7 @@ class Stage:
     def connector(self, settings: AzureSettings | None = None, **more: Any) -> AzureKeyVault:
         """Another process's connector, as it were; it asks again without a pause, which would take most of the time."""
         made = AzureKeyVault(settings or self.settings, self.clock, remaining=lambda: self.time_left, **more)
-        made._calls = Calls(pause=lambda _: None)
+        made._tokens._calls = made._calls = Calls(pause=lambda _: None)
         self._made.append(made)
         return made
 

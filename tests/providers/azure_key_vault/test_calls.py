@@ -9,10 +9,12 @@ import pytest
 
 from core.errors import Denial, KeysteadError, Silence
 from core.providers.azure_key_vault.adapters import MAX_BODY, _bounded
+from core.providers.azure_key_vault.calls import Answer, Request
+from core.providers.azure_key_vault.failures import Failure
 from tests.conformance.key_provider import KEY
 from tests.providers.azure_key_vault.stage import CONTEXT, Stage
 
-OPERATIONS = ("discovery", "token", "challenge", "get", "wrapkey", "unwrapkey")
+OPERATIONS = ("token", "challenge", "get", "wrapkey", "unwrapkey")
 
 
 def ended() -> None:
@@ -175,3 +177,37 @@ def test_connections_are_closed_between_operations(stage: Stage) -> None:
     for _ in range(2):
         assert len(adapter.poolmanager.pools) == 0
         provider.unwrap(wrapped, CONTEXT)
+
+
+def test_a_visit_that_ends_leaves_the_connections_of_others(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    kek = stage.key()
+    access = stage.access(kek, lease=600)
+    provider = stage.kms.connect(access)
+    wrapped = provider.wrap(kek, KEY, CONTEXT)
+    from core.providers.azure_key_vault.sessions import SessionKey
+
+    session = stage.kms._sessions.get(SessionKey.of(access))._session
+    assert session is not None
+    client, inside, release = session.client, threading.Event(), threading.Event()
+    ask, rest = client._ask, client._wire.rest
+    rested: list[bool] = []
+
+    def wait(request: Request) -> Answer | Failure:
+        inside.set()
+        assert release.wait(10)
+        return ask(request)
+
+    def note() -> None:
+        rested.append(release.is_set())
+        rest()
+
+    monkeypatch.setattr(client._wire, "rest", note)
+    monkeypatch.setattr(client, "_ask", wait)
+    other = threading.Thread(target=provider.unwrap, args=(wrapped, CONTEXT))
+    other.start()
+    assert inside.wait(10)
+    client.rest()
+    assert rested == []
+    release.set()
+    other.join()
+    assert rested == [True]

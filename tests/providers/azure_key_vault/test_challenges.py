@@ -6,6 +6,7 @@ import pytest
 
 from core.errors import Denial, KeysteadError, Silence
 from core.providers.azure_key_vault.credentials import AnotherDirectory, AnotherToken, HeldToken, StrangeChallenge
+from core.providers.azure_key_vault.sessions import YOUNG_SECONDS
 from tests.providers.azure_key_vault.stage import AUTHORITY, DIRECTORY, OTHER_DIRECTORY, Stage
 
 RESOURCE = "https://vault.azure.net"
@@ -102,6 +103,7 @@ def test_a_challenge_for_more_claims_asks_entra_again(stage: Stage) -> None:
     kek = stage.key()
     provider = stage.kms.connect(stage.access(kek, lease=600))
     provider.describe(kek)
+    stage.clock.ahead += YOUNG_SECONDS
     claims = f'{bearer()}, error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnt9fQ=="'
     stage.fault("get", status=401, headers={"WWW-Authenticate": claims}, times=1)
     assert provider.describe(kek).kek == kek

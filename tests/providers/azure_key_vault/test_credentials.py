@@ -83,7 +83,8 @@ def private(key: PrivateKey, encryption: KeySerializationEncryption | None = Non
 class TestSecret:
     def test_good(self, stage: Stage) -> None:
         use(stage, stage.settings)
-        assert {call.operation for call in stage.emulator.calls if call.host == AUTHORITY} == {"discovery", "token"}
+        assert {call.operation for call in stage.emulator.calls if call.host == AUTHORITY} == {"token"}
+        assert stage.attempts()["token"] == 2
 
     def test_wrong(self, stage: Stage) -> None:
         own_fault(stage, replace(stage.settings, client_secret="another"), "AADSTS7000215")
@@ -191,7 +192,10 @@ def test_the_environment_chooses_no_other_login(stage: Stage, monkeypatch: pytes
     monkeypatch.setenv("AZURE_AUTHORITY_HOST", "evil.example")
     monkeypatch.setenv("AZURE_TENANT_ID", HOME)
     monkeypatch.setenv("AZURE_IDENTITY_DISABLE_MULTITENANTAUTH", "1")
+    for name in ("AZURE_REGIONAL_AUTHORITY_NAME", "MSAL_FORCE_REGION"):
+        monkeypatch.setenv(name, "westeurope")
     use(stage, stage.settings)
+    assert {call.host for call in stage.emulator.calls} == {AUTHORITY, stage.vault.removeprefix("https://")}
     assert {call.tenant for call in stage.emulator.calls if call.operation == "token"} == {DIRECTORY}
 
 

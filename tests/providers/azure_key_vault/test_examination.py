@@ -20,7 +20,8 @@ from core.providers.azure_key_vault.checklist import NAMES, PROOF_TAG, Checklist
 from core.providers.azure_key_vault.key_checks import check_key
 from core.providers.azure_key_vault.permissions import check_permissions, check_rotation
 from core.providers.azure_key_vault.provider import AzureKeyProvider
-from tests.providers.azure_key_vault.examination_cases import CASES, EVERYTHING, Case, fit
+from tests.providers.azure_key_vault.arrangements import fit
+from tests.providers.azure_key_vault.examination_cases import CASES, EVERYTHING, Case
 from tests.providers.azure_key_vault.stage import CLIENT_ID, CONTEXT, EXTERNAL_ID, OTHER_DIRECTORY, SECRET, Stage
 
 READS = {"discovery", "token", "challenge", "get"}
@@ -151,7 +152,7 @@ def test_a_token_is_asked_for_once_by_an_examination_that_is_not_refused(stage: 
 NOW = 1_800_000_000
 MADE = {"enabled": True, "created": NOW, "updated": NOW, "recoveryLevel": "Recoverable", "recoverableDays": 90}
 KEY = {"kid": f"https://kv-one.vault.azure.net/keys/kek/{'0' * 32}", "kty": "RSA", "key_ops": ["wrapKey", "unwrapKey"]}
-FIT = replace(KeyAttributes.of(Answer({"key": KEY, "attributes": MADE}, {}, "request", NOW)), bits=3072)
+FIT = replace(KeyAttributes.of(Answer({"key": KEY, "attributes": MADE}, {}, "request", NOW), lambda: 0.0), bits=3072)
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,19 @@ import pytest
 
 from core.errors import Denial
 from core.providers.azure_key_vault.failures import TOKEN, UNWRAP, WRAP, Failure, of_entra, of_error, of_vault, own
-from core.providers.azure_key_vault.meanings import ENTRA, KEY_VAULT, Kind
+from core.providers.azure_key_vault.meanings import APPLICATION_GONE, ENTRA_ERRORS, ENTRA_NUMBERS, KEY_VAULT, Kind
 from core.providers.azure_key_vault.operations import GET
 from tests.providers.azure_key_vault.failure_rows import (
+    CLIENT_GONE,
     ENTRA_ROWS,
+    ERRORS,
     HEADERS,
     NO_ANSWER,
+    NUMBERS,
     OURS,
     REQUEST_ID,
     UNLISTED,
+    UNLISTED_NUMBER,
     VAULT_ROWS,
     Outcome,
     denied,
@@ -30,7 +34,10 @@ def outcome(failure: Failure) -> Outcome:
 
 def test_every_line_of_the_tables_is_named_here() -> None:
     assert {row[-1] for row in VAULT_ROWS.values()} == set(KEY_VAULT)
-    assert {row[-1] for row in ENTRA_ROWS} == set(ENTRA)
+    assert set(NUMBERS) == set(ENTRA_NUMBERS)
+    assert set(ERRORS) - {"something_new"} == set(ENTRA_ERRORS)
+    assert set(CLIENT_GONE) == APPLICATION_GONE
+    assert UNLISTED_NUMBER not in ENTRA_NUMBERS
 
 
 @pytest.mark.parametrize("row", [*(row[:6] for row in VAULT_ROWS.values()), *UNLISTED.values()], ids=str)
@@ -47,8 +54,8 @@ def test_vault_rows(row: tuple[int, str, str, str, Outcome, Outcome]) -> None:
 
 
 @pytest.mark.parametrize("row", ENTRA_ROWS, ids=lambda row: f"{row[0]}-{row[1]}")
-def test_entra_rows(row: tuple[str, int, Outcome, tuple[str, int]]) -> None:
-    error, number, expected, _ = row
+def test_entra_rows(row: tuple[str, int, Outcome]) -> None:
+    error, number, expected = row
     for status in (400, 401, 403):
         found = of_entra(status, HEADERS, entra_body(error, *([number] if number else [])))
         assert outcome(found) == expected
@@ -58,14 +65,39 @@ def test_entra_rows(row: tuple[str, int, Outcome, tuple[str, int]]) -> None:
         assert outcome(of_entra(status, HEADERS, entra_body(error, number))) == NO_ANSWER
 
 
-def test_an_oauth_error_that_is_new_is_our_own_trouble() -> None:
-    assert outcome(of_entra(400, HEADERS, entra_body("something_new", 700016))) == OURS
+@pytest.mark.parametrize(
+    ("numbers", "expected", "code"),
+    [
+        ((7000215, 7000229), OURS, "AADSTS7000215"),
+        ((UNLISTED_NUMBER, 7000229), denied("identity"), "AADSTS7000229"),
+        ((UNLISTED_NUMBER, 7000215), OURS, "AADSTS7000215"),
+        ((UNLISTED_NUMBER, 90033), NO_ANSWER, "AADSTS90033"),
+        ((UNLISTED_NUMBER, UNLISTED_NUMBER + 1), OURS, f"AADSTS{UNLISTED_NUMBER}"),
+    ],
+)
+def test_the_first_number_that_is_listed_decides(numbers: tuple[int, ...], expected: Outcome, code: str) -> None:
+    for error in ("unauthorized_client", "invalid_client"):
+        found = of_entra(400, HEADERS, entra_body(error, *numbers))
+        assert (outcome(found), found.code) == (expected, code)
 
 
-def test_the_oauth_error_decides_where_a_number_is_not_listed_with_it() -> None:
-    assert outcome(of_entra(401, HEADERS, entra_body("invalid_client", 53003))) == OURS
-    assert outcome(of_entra(401, HEADERS, entra_body("invalid_client", 7000215, 7000229))) == OURS
-    assert outcome(of_entra(400, HEADERS, entra_body("unauthorized_client", 1, 7000215))) == OURS
+def test_what_says_that_the_application_is_gone() -> None:
+    """Our own directory is asked too then: if it says the same, the fault is ours, and no tenant's."""
+    gone = {
+        (error, number)
+        for error, number, _ in ENTRA_ROWS
+        if of_entra(400, HEADERS, entra_body(error, *([number] if number else []))).application_gone
+    }
+    assert gone == {("unauthorized_client", 0), *((error, number) for error in ERRORS for number in CLIENT_GONE)}
+    assert not of_entra(503, HEADERS, entra_body("unauthorized_client", 700016)).application_gone
+    assert not of_vault(UNWRAP, 403, HEADERS, vault_body("Forbidden", "KeyDisabled")).application_gone
+
+
+def test_what_lasts_is_not_asked_again_at_once() -> None:
+    """What a key's state causes must not show in how often it is asked for."""
+    again = {name: of_vault(GET, row[0], HEADERS, vault_body(row[1], row[2])).again for name, row in VAULT_ROWS.items()}
+    passing = {"throttled", "throttled, by an inner code", "time-out", "misdirected", "too early", "given up"}
+    assert {name for name, is_again in again.items() if is_again} == passing
 
 
 NOT_GENUINE: dict[str, tuple[dict[str, str], object]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from core.domain.kek import Kek, KeyAccess
-from core.errors import Denial
+from core.errors import Denial, Silence
 from core.providers.azure_key_vault.sessions import SessionKey
 from tests.conformance.key_provider import KEY
 from tests.providers.azure_key_vault.stage import (
@@ -91,7 +92,7 @@ class TestIsolation:
                 use()
             assert raised.value.cause == "identity"
             assert raised.value.request_id
-        assert {call.operation for call in stage.emulator.calls} == {"discovery", "token", "challenge"}
+        assert {call.operation for call in stage.emulator.calls} == {"token", "challenge"}
         assert {call.tenant for call in stage.emulator.calls if call.operation == "token"} == {DIRECTORY}
 
     def test_answers_of_two_tenants_are_not_mixed(self, stage: Stage) -> None:
@@ -106,7 +107,11 @@ class TestIsolation:
             access = KeyAccess(tenant, 1, kek.key, external_id=EXTERNAL_ID, entra_tenant=directory, lease=600)
             provider, key = stage.kms.connect(access), bytes([number]) * 32
             context = {**CONTEXT, "tenant_id": tenant}
-            return provider.unwrap(provider.wrap(kek, key, context), context).key == key
+            wrapped = provider.wrap(kek, key, context)
+            for _ in range(5):
+                with suppress(Silence):  # two in a row are not answered with a third token
+                    return provider.unwrap(wrapped, context).key == key
+            return False
 
         stage.time_left = 20
         with ThreadPoolExecutor(6) as pool:

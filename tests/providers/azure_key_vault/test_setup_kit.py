@@ -167,17 +167,29 @@ def _carry_out(stage: Stage, kit: Any, calls: list[list[str]], *, hsm: bool, acc
     assert {check.name for check in report.checks if check.result.value != "pass"} == left
 
 
-def test_the_link_asks_the_named_entra_tenant(stage: Stage) -> None:
+def test_the_link_asks_the_named_entra_tenant() -> None:
     directory = "abcdefab-cdef-4abc-8def-abcdefabcdef"
-    documents = stage.kms.setup_kit(TENANT, EXTERNAL_ID, directory.upper())["documents"]
+    documents = setup_kit(SETTINGS, TENANT, EXTERNAL_ID, directory.upper())["documents"]
     link = urlsplit(documents["application"]["consent_url"])
     assert link.path == f"/{directory}/v2.0/adminconsent"
     state = parse_qs(link.query)["state"][0]
     check_state(state, TENANT, EXTERNAL_ID, directory)
     with pytest.raises(InvalidRequest):
         check_state(state, TENANT, EXTERNAL_ID, HOME)
-    assert "redirect_uri" not in parse_qs(link.query)
-    assert "consent_url" not in stage.kms.setup_kit(TENANT, EXTERNAL_ID)["documents"]["application"]
+    assert parse_qs(link.query)["redirect_uri"] == [REDIRECT]
+    assert "consent_url" not in setup_kit(SETTINGS, TENANT, EXTERNAL_ID)["documents"]["application"]
+
+
+def test_without_an_address_to_come_back_to_there_is_no_link() -> None:
+    """Entra's consent page requires one; a service principal can be made without that page."""
+    kit = setup_kit(replace(SETTINGS, redirect_url=""), TENANT, EXTERNAL_ID, DIRECTORY)
+    assert "consent_url" not in kit["documents"]["application"]
+    assert "adminconsent" not in json.dumps(kit)
+    (step,) = (step for step in kit["steps"] if "no link" in step["text"])
+    (command,) = step["commands"]
+    assert f"az ad sp create --id {CLIENT_ID}" in command
+    both = [step["commands"] for step in setup_kit(SETTINGS, TENANT, EXTERNAL_ID, DIRECTORY)["steps"]]
+    assert [step["commands"] for step in kit["steps"]] == [each[1:] if command in each else each for each in both]
 
 
 @pytest.mark.parametrize(
@@ -264,6 +276,7 @@ def test_the_template_lets_to_one_key_and_no_more() -> None:
     of_key = "resourceId('Microsoft.KeyVault/vaults/keys', parameters('vaultName'), parameters('keyName'))"
     assert role["scope"] == f"[{of_key}]"
     assert role["dependsOn"] == [f"[{of_key}]"]
+    assert "One that exists already is left as it is" in template["parameters"]["keyName"]["metadata"]["description"]
     assert VAULT_ROLE in role["properties"]["roleDefinitionId"]
     assert role["properties"]["principalType"] == "ServicePrincipal"
     used = {name for name in template["parameters"] if f"parameters('{name}')" in json.dumps(template["resources"])}

@@ -15,7 +15,8 @@ import pytest
 
 from core.domain.kek import KeyAccess
 from core.providers.azure_key_vault.checklist import NAMES, PROOF_TAG
-from tests.providers.azure_key_vault.examination_cases import DAY, EVERYTHING, Arrange, faulty, fit, then
+from tests.providers.azure_key_vault.arrangements import DAY, Arrange, faulty, fit, then
+from tests.providers.azure_key_vault.examination_cases import EVERYTHING
 from tests.providers.azure_key_vault.stage import CLIENT_ID, CONTEXT, EXTERNAL_ID, OTHER_TENANT, SECRET, Stage
 
 VICTIMS = {PROOF_TAG: "xid-VICTIM-0123456789abcdef"}
@@ -62,6 +63,9 @@ STATES: dict[str, Arrange] = {
     "refused as a bad request": faulty("get", fit(tags=VICTIMS), status=400),
     "being deleted or recovered": faulty("get", fit(tags=VICTIMS), status=409),
     "gone": faulty("get", fit(tags=VICTIMS), status=410, code="Gone"),
+    "refused as a request that is wrong": faulty("get", fit(tags=VICTIMS), status=412, code="ConditionNotMet"),
+    "answering with another key": faulty("get", fit(tags=VICTIMS), corrupt="other_key"),
+    "answering with no key": faulty("get", fit(tags=VICTIMS), corrupt="no_kid"),
     "with its owner's tag": fit(tags=VICTIMS),
     "without tags": fit(tags={}),
     "with another tag": tagged(environment="production"),
@@ -106,7 +110,7 @@ def test_every_key_looks_like_none(stage: Stage, nobodys: str, state: str, caplo
         assert told(stage, access) == nobodys
     # One question, which reads: the same effort, whatever there is.
     assert [name for name in stage.made() if name not in ("discovery", "token", "challenge", "get")] == []
-    assert len(stage.made("get")) <= 1 or state == "being deleted or recovered"
+    assert len(stage.made("get")) <= 1
     (line,) = [record.getMessage() for record in caplog.records if record.name == "keystead.azure"]
     assert f"examination of {access.kek} for tenant {access.tenant_id}: " in line
     assert not [secret for secret in (EXTERNAL_ID, SECRET, VICTIMS[PROOF_TAG]) if secret in line]
@@ -136,6 +140,7 @@ def test_the_operator_can_tell_the_reasons_apart(stage: Stage, caplog: pytest.Lo
         "behind a firewall": "ForbiddenByFirewall",
         "behind a private link": "ForbiddenByConnection",
         "without tags": "no tag",
+        "answering with another key": "not the key",
         "with its owner's tag": "another tenant's, or wrong",
     }
     for state, words in states.items():
@@ -143,6 +148,7 @@ def test_the_operator_can_tell_the_reasons_apart(stage: Stage, caplog: pytest.Lo
         with caplog.at_level(logging.INFO, "keystead.azure"):
             told(stage, STATES[state](stage))
         assert words in caplog.text
+        stage.emulator.clear_faults()
 
 
 def test_managed_hsms_tell_as_little(stage: Stage) -> None:
@@ -151,12 +157,22 @@ def test_managed_hsms_tell_as_little(stage: Stage) -> None:
     nobodys = told(stage, replace(access, kek=type(access.kek)(f"{access.kek.locator}-missing")))
     assert "Managed HSM Crypto Service Encryption User" in nobodys
     for arrange in (
+        then(lambda stage, key: stage.emulator.delete_key(key), fit(tags=VICTIMS, **hsm)),
+        then(lambda stage, key: stage.emulator.rotate_key(key), fit(tags=VICTIMS, **hsm)),
+        fit(tags=VICTIMS, hsm=True, kty="RSA-HSM"),
+        faulty("get", fit(tags=VICTIMS, **hsm), corrupt="other_version"),
+        faulty("get", fit(tags=VICTIMS, **hsm), corrupt="no_kid"),
         fit(tags=VICTIMS, **hsm),
         fit(tags=VICTIMS, **{**hsm, "size": 128}),
         fit(tags=VICTIMS, enabled=False, **hsm),
         fit(tags=VICTIMS, scope="another", **hsm),
     ):
-        assert told(stage, arrange(stage)) == nobodys
+        access = arrange(stage)
+        stage.emulator.clear_calls()
+        assert told(stage, access) == nobodys
+        assert stage.made("get") == ["get"]
+        assert {*stage.made()} <= {"discovery", "token", "challenge", "get"}
+        stage.emulator.clear_faults()
 
 
 def test_a_key_is_its_owners_only(stage: Stage) -> None:

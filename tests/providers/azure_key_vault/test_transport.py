@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +15,10 @@ from pathlib import Path
 import pytest
 
 from core.errors import KeysteadError, Silence
-from core.providers.azure_key_vault import AzureSettings
+from core.providers._lines import Line, telling
+from core.providers.azure_key_vault import AzureSettings, clients
+from core.providers.azure_key_vault.adapters import adapter_class
+from core.providers.azure_key_vault.operations import API_VERSION
 from core.providers.azure_key_vault.transport import Wire
 from core.providers.azure_key_vault.trust import trusting
 from functions.emulators.azure_certificates import Authority
@@ -42,13 +49,13 @@ def test_no_redirect_within_the_vault_is_followed(stage: Stage, status: int) -> 
 
 
 @pytest.mark.parametrize("status", [302, 308])
-@pytest.mark.parametrize("operation", ["challenge", "get", "unwrapkey", "token", "discovery"])
+@pytest.mark.parametrize("operation", ["challenge", "get", "unwrapkey", "token"])
 def test_no_redirect_is_followed(stage: Stage, operation: str, status: int) -> None:
     kek = stage.key()
     provider = stage.kms.connect(stage.access(kek, lease=600))
     wrapped = provider.wrap(kek, KEY, CONTEXT)
     elsewhere = stage.new_vault()
-    if operation in ("token", "discovery"):
+    if operation == "token":
         stage.clock.ahead += 600
     if operation == "challenge":
         from azure.keyvault.keys._shared import http_challenge_cache
@@ -208,3 +215,113 @@ def test_nobody_listens(stage: Stage) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         silence(stage, replace(stage.settings, dial=f"127.0.0.1:{taken.getsockname()[1]}"))
+
+
+@pytest.mark.parametrize("status", [302, 307])
+def test_the_sdk_is_told_to_follow_no_redirect_and_to_check_whose_challenge_it_is(
+    stage: Stage, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from azure.keyvault import keys
+
+    made: list[dict[str, object]] = []
+
+    def client(*args: object, **more: object) -> object:
+        made.append(more)
+        return real(*args, **more)  # type: ignore[arg-type]
+
+    real = keys.KeyClient
+    monkeypatch.setattr(keys, "KeyClient", client)
+    kek, other = stage.key(), stage.key("other")
+    provider = stage.kms.connect(stage.access(kek, lease=600))
+    provider.describe(kek)
+    # To the same host, with all that makes it a good request.
+    elsewhere = f"{other.locator}?api-version={API_VERSION}"
+    stage.fault("get", key=kek.locator, redirect=elsewhere, status=status)
+    stage.emulator.clear_calls()
+    with pytest.raises(KeysteadError) as raised:
+        provider.describe(kek)
+    assert type(raised.value) is Silence
+    assert {call.key for call in stage.emulator.calls} == {"kek"}
+    chosen = ("verify_challenge_resource", "permit_redirects", "retry_total", "logging_enable")
+    assert [[more.get(name) for name in chosen] for more in made] == [[True, False, 0, None]]
+
+
+def test_no_socket_to_the_token_endpoint_is_left_open(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.kms._factory.prepare()
+    made: list[Wire] = []  # kept alive: what is collected as garbage closes its sockets by chance
+
+    class Kept(Wire):
+        def __init__(self, settings: AzureSettings, hosts: frozenset[str] | None) -> None:
+            super().__init__(settings, hosts)
+            made.append(self)
+
+    monkeypatch.setattr(clients, "Wire", Kept)
+    opened: list[socket.socket] = []
+    hold = Line.hold
+
+    def held(line: Line, found: socket.socket) -> None:
+        opened.append(found)
+        hold(line, found)
+
+    monkeypatch.setattr(Line, "hold", held)
+    kek = stage.key()
+    for _ in range(3):
+        stage.kms.connect(stage.access(kek)).describe(kek)
+    stage.fault("token", aadsts=7000215)
+    with pytest.raises(KeysteadError):
+        stage.kms.connect(stage.access(kek)).describe(kek)
+    assert len(made) == 7  # the vault's three, and four to the token endpoint
+    assert len(opened) == 4 + 4  # three answers of the vault, and the challenge, which is kept
+    assert [found.fileno() for found in opened] == [-1] * len(opened)
+
+
+def test_more_calls_at_a_time_than_a_pool_usually_has(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    kek = stage.key()
+    provider = stage.kms.connect(stage.access(kek, lease=600))
+    provider.describe(kek)
+    stage.fault("get", latency=0.2)
+    stage.time_left = 20
+    with ThreadPoolExecutor(16) as pool:
+        assert len(list(pool.map(lambda _: provider.describe(kek), range(16)))) == 16
+    assert "pool is full" not in caplog.text
+    pools = adapter_class()(frozenset({HOST}), None, lambda _: None).poolmanager.connection_pool_kw
+    assert pools["maxsize"] == 32
+    assert not logging.getLogger("urllib3.connectionpool").isEnabledFor(logging.WARNING)
+
+
+def test_a_class_of_pools_is_made_once() -> None:
+    from urllib3.connectionpool import HTTPConnectionPool
+
+    assert telling(HTTPConnectionPool) is telling(HTTPConnectionPool)
+    one, other = (adapter_class()(frozenset({HOST}), None, lambda _: None) for _ in range(2))
+    assert one._pools == other._pools
+
+
+def test_whom_to_trust_is_read_before_the_time_of_a_call_begins(stage: Stage) -> None:
+    from core.providers.azure_key_vault import trust
+
+    trust._context.cache_clear()
+    stage.connector().connect(stage.access(stage.key()))._session.prepare()
+    assert trust._context.cache_info().currsize == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("proof", ["client_secret", "managed_identity"])
+def test_the_sdk_is_loaded_before_the_time_of_a_call_begins(proof: str) -> None:
+    script = f"""
+import sys
+from core.providers.azure_key_vault import AzureSettings
+from core.providers.azure_key_vault.clients import ClientFactory
+factory = ClientFactory(AzureSettings("c", "h", {proof}="x"), None)
+assert not [name for name in sys.modules if name.startswith("azure.")], "too early"
+factory.prepare()
+print(*(name in sys.modules for name in ("azure.keyvault.keys", "azure.core.rest", "azure.identity")))
+"""
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert found.stdout.split() == ["True", "True", str(proof == "managed_identity")]
+
+
+def test_settings_that_cannot_be_prepared_are_told_by_the_call(stage: Stage) -> None:
+    factory = clients.ClientFactory(replace(stage.settings, ca_file="/nonexistent/ca.pem"), stage.clock)
+    factory.prepare()
+    assert not factory._is_prepared
