@@ -166,7 +166,7 @@ def test_an_application_of_another_cloud_is_not_there(world: World, sdk: Sdk) ->
 
 
 def test_what_the_sdk_keeps_of_a_refusal(world: World, sdk: Sdk) -> None:
-    # Why this project builds on ClientAssertionCredential: the other one keeps no answer of a service in trouble.
+    # What keeps the answer of a service in trouble, and what does not.
     world.key()
     assertion = ClientAssertionCredential(TENANT, CLIENT, lambda: "x", transport=sdk.transport, retry_total=0)
     for number in (700016, 7000112, 53003, 530032, 90033, 90055):
