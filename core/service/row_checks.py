@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from core.domain.branch_keys import ACTIVE, StoredRow
-from core.errors import StoreCorrupt
+from core.errors import StoreCorrupt, StoreUnavailable
 from core.ports import KeyStore
 from core.service.alarms import Alarms
 from core.service.row_macs import RowMacs
 from core.service.state_gate import StateGate, TenantView
+
+READS = 8
+"""How often rows are read while others keep changing the tenant's key."""
+Found = TypeVar("Found")
 
 
 class RowChecks:
@@ -50,11 +55,11 @@ class RowChecks:
         """
         # Taken before the row is read: what another thread puts in its place meanwhile is no reason to refuse it.
         lowest = view.lowest(branch_key_id)
-        stored = self._store.read(branch_key_id, row_type)
-        if stored is not None and self._misplaced(view, stored):
-            # The record at hand is of before a change of key, or the row is: read both again.
-            self._gate.reread(view)
-            stored = self._store.read(branch_key_id, row_type)
+        stored = self._settled(
+            view,
+            lambda: self._store.read(branch_key_id, row_type),
+            lambda found: found is not None and bool(self._misplaced(view, found)),
+        )
         if stored is None:
             return None
         self._check(view, stored, branch_key_id, row_type)
@@ -72,13 +77,24 @@ class RowChecks:
         Raises:
             As `read`.
         """
-        rows = self._store.list_versions(branch_key_id)
-        if any(self._misplaced(view, stored) for stored in rows):
-            self._gate.reread(view)
-            rows = self._store.list_versions(branch_key_id)
+        rows = self._settled(
+            view,
+            lambda: self._store.list_versions(branch_key_id),
+            lambda found: any(self._misplaced(view, stored) for stored in found),
+        )
         for stored in rows:
             self._check(view, stored, branch_key_id, stored.row.type)
         return rows
+
+    def _settled(self, view: TenantView, read: Callable[[], Found], misplaced: Callable[[Found], bool]) -> Found:
+        # The record at hand may be of before a change of key, or several. What does not fit is wrong only if the
+        # record was the same before it was read and after.
+        for _ in range(READS):
+            known = view.record
+            found = read()
+            if not misplaced(found) or self._gate.reread(view) == known:
+                return found
+        raise StoreUnavailable("the tenant's key keeps changing while its rows are read", retry_after=1)
 
     def _check(self, view: TenantView, stored: StoredRow, branch_key_id: str, row_type: str) -> None:
         row, mac = stored.row, stored.mac

@@ -367,8 +367,10 @@ def test_a_check_that_is_overtaken_by_another_never_goes_back(world: World, meth
         return inner(*args)
 
     setattr(rewrapper, method, overtaken)
-    other.key_configuration.check("acme", {})
+    facts: dict[str, Any] = {}
+    other.key_configuration.check("acme", facts)
     assert keks(world) == {*newest}
+    assert (facts["rewrapped"], facts["rotated"]) == (0, False)
     disable(world, world.kms.versions[0])
     assert world.process().encryption.decrypt("acme", message, {}) == b"0"
 
@@ -389,6 +391,55 @@ def test_a_pick_up_cut_short_is_not_taken_back_by_a_lagging_replica(
     assert keks(world) == {newest}
     disable(world, world.kms.versions[0])
     assert world.process().encryption.decrypt("acme", message, {}) == b"0"
+
+
+def test_rows_under_a_newer_version_that_stops_wrapping_stay_where_they_are(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = world.encrypt(b"0")
+    configure(world)
+    old, newest = world.kms.versions[0], world.kms.new_version()
+    with monkeypatch.context() as patch:
+        patch.setattr(world.app.key_configuration._mover._rewrapper, "renew_active", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            check(world)
+    world.kms.unfit[newest] = "expired"
+    facts = check(world)
+    assert (facts["unfit"], facts["kek_version"], facts["rewrapped"]) == ("expired", old.locator, 0)
+    assert keks(world) == {old, newest}
+    assert world.process().encryption.decrypt("acme", message, {}) == b"0"
+
+
+def test_a_rotation_under_the_old_version_in_the_middle_of_a_pick_up_is_taken_along(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(world)
+    old, newest = world.kms.versions[0], world.kms.new_version()
+    record = world.app.tenants.read("acme")
+    other, rewrapper = world.process(), world.app.key_configuration._mover._rewrapper
+    inner, done = rewrapper.renew_active, list[bool]()
+
+    def renew_active(*args: Any) -> bool:
+        if not done:
+            done.append(True)
+            active = world.keys.read(record.branch_key_id, ACTIVE)
+            assert active is not None
+            other.rotation._writer.rotate(record, active, old)  # decided before there was a newer one
+        return inner(*args)
+
+    monkeypatch.setattr(rewrapper, "renew_active", renew_active)
+    check(world)
+    assert done
+    assert keks(world) == {newest}
+
+
+def test_what_is_said_is_why_the_version_in_use_does_not_serve(world: World) -> None:
+    configure(world)
+    world.kms.unfit[world.kms.versions[0]] = "disabled"
+    world.kms.unfit[world.kms.new_version()] = "not_yet_valid"
+    with pytest.raises(KeyRevoked, match="refused") as raised:
+        check(world)
+    assert world.kms.versions[0].version in str(raised.value.hint)
 
 
 @pytest.mark.parametrize(
@@ -620,6 +671,15 @@ class TestActivation:
         record = world.app.tenants.read("acme")
         assert (record.state, keks(world)) == (State.ACTIVE, {newest})
         assert world.app.key_configuration._probes.read("acme", record.probe_digest).kek == newest
+
+    def test_a_version_that_stopped_wrapping_since_leaves_the_platforms_key_in_force(self, world: World) -> None:
+        message = world.encrypt(b"0")
+        self.schedule(world)
+        world.kms.unfit[world.kms.versions[0]] = "expired"  # it unwraps still
+        world.clock.advance(11)
+        assert world.decrypt(message) == b"0"
+        record = world.app.tenants.read("acme")
+        assert (record.state, record.moving_from) == (State.SCHEDULED, None)
 
     @pytest.mark.parametrize("cause", ["expired", "disabled"])
     def test_a_newest_version_that_does_not_wrap_leaves_the_platforms_key_in_force(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -23,6 +24,7 @@ from core.errors import (
     KeyUnreachable,
     OwnFault,
     Silence,
+    StoreCorrupt,
     StoreUnavailable,
     VendorFault,
     WrapMismatch,
@@ -206,6 +208,64 @@ class TestRaces:
 
         self.once(world, "branch:version:", change)
         assert other.encryption.decrypt("acme", message, {}) == b"x"
+        assert "keystead.alarm.store_corrupt" not in world.events.types()
+
+    @pytest.mark.parametrize("changes", [1, 2, 5])
+    def test_changes_of_key_between_reading_the_record_and_the_row(
+        self, world: World, changes: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """However often the key changes between the two, the row is not called corrupt."""
+        message = world.encrypt(b"x")
+        configure(world)
+        other = world.process()
+        other.gate.enter_any("acme")
+        targets, inner, reading = [OWN, SECOND] * 3, world.keys.read, list[bool]()
+
+        def read(branch_key_id: str, row_type: str) -> StoredRow | None:
+            if not reading and row_type != ACTIVE and len(targets) > 6 - changes:
+                reading.append(True)
+                configure(world, targets.pop())
+                reading.clear()
+            return inner(branch_key_id, row_type)
+
+        monkeypatch.setattr(world.keys, "read", read)
+        assert other.encryption.decrypt("acme", message, {}) == b"x"
+        assert len(targets) == 6 - changes
+        assert "keystead.alarm.store_corrupt" not in world.events.types()
+
+    def test_a_row_that_never_fits_is_corrupt_after_one_look_at_an_unchanged_record(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        message = world.encrypt(b"x")
+        configure(world)
+        inner, reads = world.keys.read, list[str]()
+
+        def read(branch_key_id: str, row_type: str) -> StoredRow | None:
+            reads.append(row_type)
+            found = inner(branch_key_id, row_type)
+            return found and replace(found, row=replace(found.row, kek=THIRD_KEK))
+
+        monkeypatch.setattr(world.keys, "read", read)
+        with pytest.raises(StoreCorrupt):
+            world.process().encryption.decrypt("acme", message, {})
+        assert len(reads) == 1
+
+    def test_a_key_that_never_stops_changing_is_not_called_corrupt_either(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        message = world.encrypt(b"x")
+        configure(world)
+        other = world.process()
+        inner = world.keys.read
+
+        def read(branch_key_id: str, row_type: str) -> StoredRow | None:
+            found = inner(branch_key_id, row_type)
+            world.change(display_name=f"{len(world.events.events)}{os.urandom(4).hex()}")
+            return found and replace(found, row=replace(found.row, kek=THIRD_KEK))
+
+        monkeypatch.setattr(world.keys, "read", read)
+        with pytest.raises(StoreUnavailable):
+            other.encryption.decrypt("acme", message, {})
         assert "keystead.alarm.store_corrupt" not in world.events.types()
 
     def test_another_process_ends_this_change_and_makes_the_next(
