@@ -57,8 +57,6 @@ def test_validate_without_a_key_examines_the_one_in_the_vault(asked: Answers, ru
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "no key is named: --arn, or --vault-url and --key-name"),
-        (["--nickname", "n"], "no key is named: --arn, or --vault-url and --key-name"),
         (["--role", ROLE], "--arn is missing: the KMS key"),
         (["--arn", ""], "--arn is missing: the KMS key"),
         (["--vault-url", VAULT], "--key-name is missing: the key in that vault"),
@@ -73,8 +71,6 @@ def test_validate_without_a_key_examines_the_one_in_the_vault(asked: Answers, ru
 def test_options_that_name_no_key(
     service: Service, run: Run, command: list[str], arguments: list[str], said: str
 ) -> None:
-    if command == ["validate"] and said.startswith("no key is named"):
-        pytest.skip("without a key, validate examines the one there is")
     found = errors(run("key", *command, *arguments, code=Exit.USAGE))
     assert found["error"] == said
     assert found["hint"] == "AWS KMS: --arn, --role; Azure Key Vault: --vault-url, --key-name, --entra-tenant"
@@ -242,3 +238,12 @@ def test_the_entra_tenant_of_a_setup_kit_reaches_the_service(service: Service, r
 def test_only_an_export_under_the_platforms_key_is_of_no_use(asked: Answers, run: Run, kek: str, warned: bool) -> None:
     asked({"GET /key/export": {"tenant_id": "acme", "table_name": "t", "kek": kek, "branch_key_ids": [], "items": []}})
     assert ("only this service can use them" in run("key", "export").stderr) is warned
+
+
+@pytest.mark.parametrize("arguments", [[], ["--nickname", "n"]])
+@pytest.mark.parametrize("command", [["configure"], ["replace", "--yes"]])
+def test_no_key_named_at_all(service: Service, run: Run, command: list[str], arguments: list[str]) -> None:
+    found = errors(run("key", *command, *arguments, code=Exit.USAGE))
+    assert found["error"] == "no key is named: --arn, or --vault-url and --key-name"
+    assert found["hint"] == "AWS KMS: --arn, --role; Azure Key Vault: --vault-url, --key-name, --entra-tenant"
+    assert not service.requests

@@ -11,13 +11,14 @@ from core.domain.checks import Report
 from core.domain.kek import KeyAccess
 from core.errors import InvalidRequest, OwnFault
 from core.ports import Clock
+from core.providers._session_cache import SessionCache
 from core.providers.aws_kms.calls import OPERATION_SECONDS, Budget, Calls
 from core.providers.aws_kms.clients import ClientFactory, Connection
 from core.providers.aws_kms.examination import EXAMINATION_SECONDS, Examination
 from core.providers.aws_kms.failures import Failure
 from core.providers.aws_kms.identity import OwnIdentity, account_of, unfit_principal
 from core.providers.aws_kms.provider import AwsKeyProvider
-from core.providers.aws_kms.sessions import SessionCache, SessionKey, TenantSession
+from core.providers.aws_kms.sessions import SessionKey, TenantSession
 from core.providers.aws_kms.settings import AwsSettings
 from core.providers.aws_kms.setup_kit import setup_kit
 
@@ -48,7 +49,9 @@ class AwsKms:
         self._calls = Calls()
         self._sts: dict[str, Connection] = {}
         self._sts_lock = Lock()
-        self._sessions = SessionCache(limit, lambda key: self._session(key, restricted=True))
+        self._sessions: SessionCache[SessionKey, TenantSession] = SessionCache(
+            limit, lambda key: self._session(key, restricted=True)
+        )
         home = min(settings.regions, default="us-east-1")
         self._identity = OwnIdentity(self._sts_in(home), self._calls)
 

@@ -6,8 +6,6 @@ and its configuration revision: no other tenant's access, nor this one's of anot
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
 from threading import Lock
 from typing import NamedTuple
 
@@ -223,39 +221,3 @@ class Visit:
                 return found
             self._entered, self._is_own = found, found is None
         return self._entered
-
-
-class SessionCache:
-    """Sessions by key, the least recently used forgotten over the limit.
-
-    Args:
-        limit: Most sessions it keeps; at least 1.
-        make: Makes one; does no I/O.
-    """
-
-    def __init__(self, limit: int, make: Callable[[SessionKey], TenantSession]) -> None:
-        self._limit = limit
-        self._make = make
-        self._sessions: OrderedDict[SessionKey, TenantSession] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, key: SessionKey) -> TenantSession:
-        """The session of exactly this key, made if there is none."""
-        evicted = None
-        with self._lock:
-            session = self._sessions.get(key)
-            if session is None:
-                session = self._sessions[key] = self._make(key)
-                if len(self._sessions) > self._limit:
-                    _, evicted = self._sessions.popitem(last=False)
-            self._sessions.move_to_end(key)
-        if evicted is not None:
-            evicted.close()
-        return session
-
-    def clear(self) -> None:
-        """Forget all, and close their connections."""
-        with self._lock:
-            sessions, self._sessions = list(self._sessions.values()), OrderedDict()
-        for session in sessions:
-            session.close()

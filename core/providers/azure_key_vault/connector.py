@@ -10,11 +10,12 @@ from core.domain.kek import KeyAccess
 from core.domain.vaults import VaultKey, entra_tenant
 from core.errors import InvalidRequest
 from core.ports import Clock
+from core.providers._session_cache import SessionCache
 from core.providers.azure_key_vault.calls import OPERATION_SECONDS, Budget, Calls
 from core.providers.azure_key_vault.clients import ClientFactory
 from core.providers.azure_key_vault.examination import EXAMINATION_SECONDS, Examination
 from core.providers.azure_key_vault.provider import AzureKeyProvider
-from core.providers.azure_key_vault.sessions import SessionCache, SessionKey, TenantSession
+from core.providers.azure_key_vault.sessions import SessionKey, TenantSession
 from core.providers.azure_key_vault.settings import AzureSettings
 from core.providers.azure_key_vault.setup_kit import setup_kit
 from core.providers.azure_key_vault.tokens import Tokens

@@ -8,9 +8,10 @@ from threading import Barrier
 import pytest
 
 from core.errors import Denial, KeysteadError, Silence
+from core.providers._session_cache import SessionCache
 from core.providers.azure_key_vault.calls import Calls
 from core.providers.azure_key_vault.clients import ClientFactory
-from core.providers.azure_key_vault.sessions import YOUNG_SECONDS, Entry, SessionCache, SessionKey, TenantSession
+from core.providers.azure_key_vault.sessions import YOUNG_SECONDS, Entry, SessionKey, TenantSession
 from core.providers.azure_key_vault.tokens import Tokens
 from tests.conformance.key_provider import KEY
 from tests.providers.azure_key_vault.stage import (
