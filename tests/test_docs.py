@@ -14,8 +14,8 @@ import pytest
 
 from core import errors
 from core.bootstrap import Config
+from core.domain.key_policy import KeyPolicy
 from core.domain.states import State
-from core.domain.tenants import KeyPolicy
 from core.providers.aws_kms.checklist import NAMES as AWS_CHECKS
 from core.providers.azure_key_vault.checklist import NAMES as AZURE_CHECKS
 from functions.emulators.azure_wire import serve as serve_azure

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from core.domain.kek import Kek, ProviderName
+from core.domain.key_policy import KeyPolicy
 from core.domain.message import DEFAULT_FRAME_LENGTH
 from core.domain.offerings import DEFAULT_OFFERINGS, Offerings
-from core.domain.tenants import KeyPolicy
 from core.domain.vaults import CloudName
 from core.ports import AuditLog, Clock, Events, KeyConnector, KeyProvider, KeyStore, Signer, TenantStore
 from core.service.audit import AuditTrail

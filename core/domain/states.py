@@ -1,6 +1,7 @@
-"""The states of a tenant's key, as one table: what each allows, what callers hear, and where it may go next.
+"""The states of a tenant's key, as one table: what each allows, what callers hear, and what takes it where.
 
-Source: DESIGN 5 (docs/design.md). The tenant stores refuse a transition that is not in `TRANSITIONS`.
+Source: DESIGN 5 (docs/design.md). The tenant stores refuse a transition that is not in `TRANSITIONS`. A key's
+status and docs/revocation.md are rendered from here.
 """
 
 from __future__ import annotations
@@ -34,6 +35,45 @@ class State(StrEnum):
     SUSPENDED = "suspended"
 
 
+class Signal(StrEnum):
+    """What takes a key from one state to another."""
+
+    SCHEDULE = "schedule"
+    CANCEL = "cancel"
+    MOVE = "move"
+    REVERT = "revert"
+    DENIED = "denied"
+    CONFIRMED = "confirmed"
+    GRANTED = "granted"
+    EXCUSED = "excused"
+    SILENT = "silent"
+    SILENT_BEYOND_GRACE = "silent_beyond_grace"
+    NETWORK_REFUSED = "network_refused"
+    WRITE_REFUSED = "write_refused"
+    SUSPEND = "suspend"
+    RESUME = "resume"
+    HOLD_ORDERED = "hold_ordered"
+
+
+MEANINGS: dict[Signal, str] = {
+    Signal.SCHEDULE: "a key passed its examination and has an activation date ahead",
+    Signal.CANCEL: "a scheduled key is taken back",
+    Signal.MOVE: "every row lies under a key of the tenant's own, which has just served",
+    Signal.REVERT: "every row lies under the platform's key again",
+    Signal.DENIED: "the tenant's KMS refused the key that new data hangs on",
+    Signal.CONFIRMED: "it refused again, the probe envelope too, and our own access is not to blame",
+    Signal.GRANTED: "the tenant's KMS unwrapped with the key",
+    Signal.EXCUSED: "our own access is to blame: a canary key is refused alike",
+    Signal.SILENT: "the tenant's KMS did not answer",
+    Signal.SILENT_BEYOND_GRACE: "it has not answered for longer than lease and outage grace",
+    Signal.NETWORK_REFUSED: "a network rule in front of the key refused us",
+    Signal.WRITE_REFUSED: "the key unwraps, but does not wrap",
+    Signal.SUSPEND: "the kill switch was turned on",
+    Signal.RESUME: "the kill switch was turned off",
+    Signal.HOLD_ORDERED: "the operator wants every key proved anew, after a store was restored from a backup",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What a state means for requests.
@@ -41,7 +81,8 @@ class Rule:
     Attributes:
         may_read: Whether data may be decrypted.
         may_write: Whether data may be encrypted and keys rotated.
-        error: What a caller hears where it may not.
+        proves: Whether each call must have the key unwrapped anew: nothing cached serves.
+        error: What a caller hears where it may not, or where the KMS does not let it.
         wording: One sentence for people.
         remedy: What ends the state.
     """
@@ -51,6 +92,7 @@ class Rule:
     error: type[KeysteadError] | None
     wording: str
     remedy: str
+    proves: bool = False
 
     def refusal(self) -> KeysteadError:
         """The error for an operation this state does not allow."""
@@ -88,7 +130,12 @@ RULES: dict[State, Rule] = {
         "Admit the service's address or private endpoint.",
     ),
     State.HOLD: Rule(
-        True, True, KeyRevoked, "The tenant's KMS refused once; the refusal is being confirmed.", "Wait for the answer."
+        True,
+        True,
+        KeyRevoked,
+        "The tenant's KMS refused once; the refusal is being confirmed.",
+        "Wait for the answer.",
+        proves=True,
     ),
     State.REVOKED: Rule(
         False,
@@ -101,30 +148,72 @@ RULES: dict[State, Rule] = {
         False, False, KeySuspended, "The kill switch is on.", "Resume the key when the reason is gone."
     ),
 }
-"""`hold` and `unreachable` allow operations because they gate on a fresh unwrap, not on the state alone."""
+"""`unreachable` and `hold` allow operations because what the KMS answers decides, not the state: in `unreachable` a
+cached key has outlived its grace, in `hold` each call asks anew."""
 
-_WITHDRAWN = {
-    State.DEGRADED,
-    State.UNREACHABLE,
-    State.WRITE_BLOCKED,
-    State.NETWORK_BLOCKED,
-    State.HOLD,
-    State.REVOKED,
-    State.SUSPENDED,
-}
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One row of the table.
+
+    Attributes:
+        signal: What happened.
+        sources: States in which it counts. In others it changes nothing.
+        target: The state it leads to.
+    """
+
+    signal: Signal
+    sources: frozenset[State]
+    target: State
+
+
+_OWN = frozenset({State.ACTIVE, State.DEGRADED, State.UNREACHABLE, State.WRITE_BLOCKED, State.NETWORK_BLOCKED})
+_NOT_YET_OWN = frozenset({State.PLATFORM, State.SCHEDULED})
+
+TABLE: tuple[Transition, ...] = (
+    Transition(Signal.SCHEDULE, frozenset({State.PLATFORM}), State.SCHEDULED),
+    Transition(Signal.CANCEL, frozenset({State.SCHEDULED}), State.PLATFORM),
+    Transition(Signal.MOVE, (_NOT_YET_OWN | _OWN | {State.HOLD, State.REVOKED}) - {State.ACTIVE}, State.ACTIVE),
+    Transition(Signal.REVERT, _OWN | {State.SCHEDULED, State.HOLD}, State.PLATFORM),
+    Transition(Signal.DENIED, _NOT_YET_OWN | _OWN, State.HOLD),
+    Transition(Signal.CONFIRMED, frozenset({State.HOLD}), State.REVOKED),
+    Transition(Signal.GRANTED, (_OWN | {State.HOLD, State.REVOKED}) - {State.ACTIVE}, State.ACTIVE),
+    Transition(Signal.GRANTED, frozenset({State.HOLD}), State.PLATFORM),
+    Transition(Signal.GRANTED, frozenset({State.HOLD}), State.SCHEDULED),
+    Transition(Signal.EXCUSED, frozenset({State.HOLD}), State.ACTIVE),
+    Transition(Signal.EXCUSED, frozenset({State.HOLD}), State.PLATFORM),
+    Transition(Signal.EXCUSED, frozenset({State.HOLD}), State.SCHEDULED),
+    Transition(Signal.SILENT, frozenset({State.ACTIVE}), State.DEGRADED),
+    Transition(Signal.SILENT_BEYOND_GRACE, frozenset({State.ACTIVE, State.DEGRADED}), State.UNREACHABLE),
+    Transition(Signal.NETWORK_REFUSED, (_OWN | {State.HOLD}) - {State.NETWORK_BLOCKED}, State.NETWORK_BLOCKED),
+    Transition(Signal.WRITE_REFUSED, (_OWN | {State.HOLD}) - {State.WRITE_BLOCKED}, State.WRITE_BLOCKED),
+    Transition(Signal.SUSPEND, frozenset(State) - {State.SUSPENDED}, State.SUSPENDED),
+    *(
+        Transition(Signal.RESUME, frozenset({State.SUSPENDED}), state)
+        for state in (State.PLATFORM, State.SCHEDULED, State.ACTIVE, State.HOLD, State.REVOKED)
+    ),
+    Transition(Signal.HOLD_ORDERED, _OWN, State.HOLD),
+)
+"""Where a signal has several targets from one state, it goes back to what the state came from, which the tenant's
+record keeps: `hold` during an enablement, the kill switch."""
 
 TRANSITIONS: dict[State, frozenset[State]] = {
-    State.PLATFORM: frozenset({State.SCHEDULED, State.ACTIVE, State.HOLD, State.SUSPENDED}),
-    State.SCHEDULED: frozenset({State.PLATFORM, State.ACTIVE, State.HOLD, State.SUSPENDED}),
-    State.ACTIVE: frozenset({State.PLATFORM, *_WITHDRAWN}),
-    State.DEGRADED: frozenset({State.ACTIVE, *_WITHDRAWN} - {State.DEGRADED}),
-    State.UNREACHABLE: frozenset({State.ACTIVE, *_WITHDRAWN} - {State.UNREACHABLE}),
-    State.WRITE_BLOCKED: frozenset({State.ACTIVE, *_WITHDRAWN} - {State.WRITE_BLOCKED}),
-    State.NETWORK_BLOCKED: frozenset({State.ACTIVE, *_WITHDRAWN} - {State.NETWORK_BLOCKED}),
-    State.HOLD: frozenset({State.PLATFORM, State.SCHEDULED, State.ACTIVE, *_WITHDRAWN} - {State.HOLD}),
-    State.REVOKED: frozenset({State.ACTIVE, State.SUSPENDED}),
-    State.SUSPENDED: frozenset({State.PLATFORM, State.SCHEDULED, State.ACTIVE, State.HOLD, State.REVOKED}),
+    state: frozenset(row.target for row in TABLE if state in row.sources) for state in State
 }
+
+
+def next_state(state: State, signal: Signal, back_to: State | None = None) -> State:
+    """The state that a signal leads to; the same one if it changes nothing.
+
+    Args:
+        state: The present one.
+        signal: What happened.
+        back_to: Where to go, if the table has that row; else its first row for the signal counts.
+    """
+    targets = [row.target for row in TABLE if row.signal is signal and state in row.sources]
+    if back_to in targets:
+        return back_to
+    return targets[0] if targets else state
 
 
 def check_transition(old: State, new: State) -> None:

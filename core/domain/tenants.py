@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from core.domain.bindings import UNBOUND, Binding, LostKek
 from core.domain.kek import Kek, KeyAccess
-from core.domain.states import State, check_transition
-from core.errors import Conflict, InvalidRequest, StoreCorrupt
+from core.domain.key_policy import DEFAULT_POLICY, KeyPolicy
+from core.domain.states import RULES, Signal, State, next_state
+from core.domain.withdrawals import MAX_UNTOLD, StateChange, Withdrawal, instant
+from core.errors import InvalidRequest, StoreCorrupt
 
 if TYPE_CHECKING:
     from core.domain.key_target import KeyTarget
@@ -26,6 +28,8 @@ MAX_DISPLAY_NAME = 200
 MAX_FORMER_BRANCH_KEYS = 100
 """The record must stay small: it is read at every look at the state."""
 DEFAULT_OFFERING = "default"
+FALLS_BACK = frozenset({State.UNREACHABLE, State.NETWORK_BLOCKED})
+"""States in which a tenant's choice of a fallback takes effect: never on denial, hold or suspension."""
 
 
 def check_tenant_id(text: str) -> str:
@@ -39,30 +43,6 @@ def check_tenant_id(text: str) -> str:
             "a tenant id is 1 to 63 lower-case letters, digits and hyphens, and does not start with a hyphen"
         )
     return text
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPolicy:
-    """What a tenant may tune. Seconds unless named; limits and meaning in DESIGN 5.
-
-    Attributes:
-        lease: How long a cached branch key serves after its unwrap was asked for; 0 caches nothing.
-        outage_grace: How long it serves if renewal meets silence.
-        rotation_days: Age at which a new branch key version is made.
-    """
-
-    lease: float = 60
-    outage_grace: float = 900
-    rotation_days: int = 90
-
-    def check(self) -> None:
-        """Refuse values out of range.
-
-        Raises:
-            InvalidRequest: A value is out of its range.
-        """
-        if not (0 <= self.lease <= 3600 and 0 <= self.outage_grace <= 86400 and 1 <= self.rotation_days <= 365):
-            raise InvalidRequest("lease is 0-3600 s, outage grace 0-86400 s, rotation 1-365 days")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +74,11 @@ class TenantRecord:
         pending: What is to come into force at its activation date, or None.
         former_branch_keys: Branch keys begun anew because their KEK was gone; they still decrypt.
         lost_keks: KEKs that rows of former branch keys still wait under.
+        withdrawal: The denial that the state hangs on, or None.
+        resume_to: While suspended: the state to resume; else "".
+        untold: Changes of state that audit chain, timeline and events have not heard of yet.
+        fallback_branch_key: Id of the branch key under the platform's KEK that new data goes under while the tenant's
+            own cannot be reached; "" if there is none. One of ``former_branch_keys``.
     """
 
     tenant_id: str
@@ -107,7 +92,7 @@ class TenantRecord:
     moving_from: str | None = None
     configuration_revision: int = 1
     sequence_floor: int = 0
-    policy: KeyPolicy = KeyPolicy()
+    policy: KeyPolicy = DEFAULT_POLICY
     deleted: bool = False
     offering: str = DEFAULT_OFFERING
     unbound_policy_accepted: bool = False
@@ -120,6 +105,25 @@ class TenantRecord:
     pending: KeyTarget | None = None
     former_branch_keys: tuple[str, ...] = ()
     lost_keks: tuple[LostKek, ...] = ()
+    withdrawal: Withdrawal | None = None
+    resume_to: str = ""
+    untold: tuple[StateChange, ...] = ()
+    fallback_branch_key: str = ""
+
+    @property
+    def falls_back(self) -> bool:
+        """Whether new data goes under the platform's key now, by the tenant's choice (DESIGN 5, rule 8)."""
+        return self.policy.fallback == "platform" and self.state in FALLS_BACK
+
+    @property
+    def may_read(self) -> bool:
+        """Whether data may be decrypted in this state."""
+        return RULES[self.state].may_read
+
+    @property
+    def may_write(self) -> bool:
+        """Whether data may be encrypted in this state."""
+        return RULES[self.state].may_write or self.falls_back
 
     @property
     def keks(self) -> frozenset[str]:
@@ -177,6 +181,36 @@ class TenantRecord:
             lease=self.policy.lease,
         )
 
+    def after(
+        self,
+        signal: Signal,
+        now: float,
+        *,
+        change_id: str,
+        cause: str = "",
+        kek: str = "",
+        request_id: str = "",
+        by: str = "",
+        back_to: State | None = None,
+    ) -> TenantRecord:
+        """The same record after a signal, with the change of state to be told; itself if the signal changes nothing.
+
+        Args:
+            signal: What happened.
+            now: Seconds since the epoch.
+            change_id: Names the change: random.
+            cause, kek, request_id, by: As in `StateChange`.
+            back_to: As in `core.domain.states.next_state`.
+        """
+        state, at = next_state(self.state, signal, back_to), instant(now)
+        if state is self.state:
+            return self
+        change = StateChange(
+            change_id, at, self.state.value, state.value, signal.value, cause, kek or self.kek, request_id, by
+        )
+        untold = (*self.untold, change)[-MAX_UNTOLD:]
+        return replace(self, state=state, cause=cause, since=at, untold=untold)
+
     def with_floor(self, sequence: int) -> TenantRecord:
         """The same record with the floor raised to a sequence that was seen."""
         return replace(self, sequence_floor=max(self.sequence_floor, sequence))
@@ -195,11 +229,7 @@ class TenantRecord:
             "moving_from": self.moving_from,
             "configuration_revision": self.configuration_revision,
             "sequence_floor": self.sequence_floor,
-            "policy": {
-                "lease": self.policy.lease,
-                "outage_grace": self.policy.outage_grace,
-                "rotation_days": self.policy.rotation_days,
-            },
+            "policy": self.policy.to_body(),
             "deleted": self.deleted,
             "offering": self.offering,
             "unbound_policy_accepted": self.unbound_policy_accepted,
@@ -212,7 +242,18 @@ class TenantRecord:
             "pending": None if self.pending is None else self.pending.to_body(),
             "former_branch_keys": list(self.former_branch_keys),
             "lost_keks": [lost.to_body() for lost in self.lost_keks],
+            **self._of_withdrawals(),
         }
+
+    def _of_withdrawals(self) -> dict[str, Any]:
+        # What is empty is left out: processes of before withdrawals were kept read the record, too.
+        found: dict[str, Any] = {
+            "withdrawal": None if self.withdrawal is None else self.withdrawal.to_body(),
+            "resume_to": self.resume_to,
+            "untold": [change.to_body() for change in self.untold],
+            "fallback_branch_key": self.fallback_branch_key,
+        }
+        return {name: value for name, value in found.items() if value}
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any]) -> TenantRecord:
@@ -242,6 +283,7 @@ class TenantRecord:
         texts = (
             *(self.tenant_id, self.branch_key_id, self.kek, self.since, self.created, self.display_name, self.cause),
             *(self.offering, self.external_id, self.exclusive_from, self.probe_digest, *self.former_branch_keys),
+            *(self.resume_to, self.fallback_branch_key, policy.fallback, policy.approval),
         )
         counts = (self.configuration_revision, self.sequence_floor, policy.rotation_days)
         if not (
@@ -264,49 +306,15 @@ def _nested(body: Mapping[str, Any]) -> dict[str, Any]:
         from core.domain.key_target import KeyTarget
 
         found["pending"] = KeyTarget.from_body(body["pending"])
-    for name in ("former_branch_keys", "lost_keks"):
+    for name in ("former_branch_keys", "lost_keks", "untold"):
         if name in body and type(body[name]) is not list:
             raise TypeError("a field has another type")
     if "former_branch_keys" in body:
         found["former_branch_keys"] = tuple(body["former_branch_keys"])
     if "lost_keks" in body:
         found["lost_keks"] = tuple(LostKek.from_body(lost) for lost in body["lost_keks"])
+    if "withdrawal" in body:
+        found["withdrawal"] = Withdrawal.from_body(body["withdrawal"])
+    if "untold" in body:
+        found["untold"] = tuple(StateChange.from_body(change) for change in body["untold"])
     return found
-
-
-def check_first(body: Mapping[str, Any]) -> None:
-    """What every `TenantStore` checks before it stores the first record of a tenant.
-
-    Raises:
-        Conflict: It does not start in state ``platform``.
-        StoreCorrupt: It is not a tenant record.
-    """
-    if TenantRecord.from_body(body).state is not State.PLATFORM:
-        raise Conflict("a tenant starts in state platform")
-
-
-def check_rewrite(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """What every `TenantStore` checks before it replaces a tenant record.
-
-    Args:
-        old: The stored body.
-        new: The body to put in its place.
-
-    Raises:
-        Conflict: A transition not in the state table, a changed identity, a counter going back, or a spent id.
-        StoreCorrupt: One of the two is not a tenant record.
-    """
-    before, after = TenantRecord.from_body(old), TenantRecord.from_body(new)
-    check_transition(before.state, after.state)
-    if before.deleted:
-        raise Conflict("this tenant id is spent")
-    if (before.tenant_id, before.created) != (after.tenant_id, after.created):
-        raise Conflict("a tenant's identity cannot change")
-    if after.configuration_revision < before.configuration_revision:
-        raise Conflict("a tenant's configuration revision cannot go back")
-    if after.branch_key_id == before.branch_key_id and after.sequence_floor < before.sequence_floor:
-        raise Conflict("a tenant's sequence floor cannot go back")
-    if before.external_id and after.external_id != before.external_id:
-        raise Conflict("a tenant's external id cannot change")
-    if not {*before.branch_keys} <= {*after.branch_keys}:
-        raise Conflict("a tenant's branch key cannot be dropped")

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.domain.checks import Report
+from core.domain.key_policy import KeyPolicy
 from core.domain.key_target import KeyTarget
 from core.domain.states import State
-from core.domain.tenants import KeyPolicy
+from core.domain.withdrawals import StateChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,16 @@ class KeyStatus:
         policy: The tenant's knobs.
         bounds: Published worst cases in seconds: ``kms_answers``, ``kms_silent``, ``kill_switch``.
         warnings: Sentences; empty if all is well.
+        may_read: Whether data may be decrypted in this state.
+        may_write: Whether data may be encrypted in this state.
+        first_denial: Of the withdrawal under way: when the KMS first refused, UTC; else "".
+        confirmed: Likewise: when the refusal was confirmed.
+        kms_code: Likewise: the KMS's own code.
+        request_id: Likewise: the KMS's id of the request that it refused.
+        receipt: Likewise: id of the receipt, once it is issued.
+        falls_back: Whether new data goes under the platform's key for now, by the tenant's choice.
+        checked: When the key was last asked by a scheduled check, UTC, or "".
+        timeline: The latest changes of state, oldest first.
     """
 
     tenant_id: str
@@ -93,6 +104,49 @@ class KeyStatus:
     pending: KeyTarget | None = None
     move: MoveProgress | None = None
     unreadable_versions: int = 0
+    may_read: bool = True
+    may_write: bool = True
+    first_denial: str = ""
+    confirmed: str = ""
+    kms_code: str = ""
+    request_id: str = ""
+    receipt: str = ""
+    falls_back: bool = False
+    checked: str = ""
+    timeline: tuple[StateChange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptEntry:
+    """One receipt of a withdrawal, as listed. Instants UTC, ISO 8601.
+
+    Attributes:
+        id: Random.
+        issued: When it was signed.
+        kek: Locator of the KEK that was withdrawn, with its version where there are versions.
+        cause: As in `core.errors.Denial`.
+        first_denial: When the KMS first refused.
+        confirmed: When the refusal was confirmed.
+        not_served_after: From when on nothing was served.
+        reinstated: When the key served again, or "".
+    """
+
+    id: str
+    issued: str
+    kek: str
+    cause: str
+    first_denial: str
+    confirmed: str
+    not_served_after: str
+    reinstated: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A receipt: how it is listed, and the statement itself, a compact JWS."""
+
+    entry: ReceiptEntry
+    statement: str
 
 
 @dataclass(frozen=True, slots=True)

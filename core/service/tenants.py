@@ -10,7 +10,8 @@ from typing import Any
 from uuid import uuid4
 
 from core.domain.branch_keys import CREATE_TIME_FORMAT
-from core.domain.tenants import DEFAULT_OFFERING, MAX_DISPLAY_NAME, KeyPolicy, TenantRecord, check_tenant_id
+from core.domain.key_policy import KeyPolicy
+from core.domain.tenants import DEFAULT_OFFERING, MAX_DISPLAY_NAME, TenantRecord, check_tenant_id
 from core.errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
 from core.service.branch_key_writer import BranchKeyWriter
 from core.service.providers import Providers

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.domain.audit import EMPTY_HEAD, AuditEntry, AuditHead
-from core.domain.tenants import RECORD, check_first, check_rewrite
+from core.domain.record_checks import check_first, check_rewrite
+from core.domain.tenants import RECORD
 from core.errors import Conflict, InternalError, StoreCorrupt
 from core.ports import Document
 

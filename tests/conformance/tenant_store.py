@@ -13,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from core.domain.key_policy import KeyPolicy
 from core.domain.states import TRANSITIONS, State
-from core.domain.tenants import RECORD, SYSTEM, KeyPolicy, TenantRecord
+from core.domain.tenants import RECORD, SYSTEM, TenantRecord
 from core.errors import Conflict, InternalError, StoreCorrupt
 from core.ports import Document, TenantStore
 from tests.conformance.racing import outcomes, race

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from core.domain.bindings import Binding, LostKek
 from core.domain.kek import Kek
+from core.domain.key_policy import KeyPolicy
 from core.domain.key_target import KeyTarget
+from core.domain.record_checks import check_first, check_rewrite
 from core.domain.states import TRANSITIONS, State
-from core.domain.tenants import SYSTEM, KeyPolicy, TenantRecord, check_first, check_rewrite, check_tenant_id
+from core.domain.tenants import SYSTEM, TenantRecord, check_tenant_id
 from core.errors import Conflict, InvalidRequest, StoreCorrupt
 from tests.domain.strategies import usual
 from tests.samples import tenant_record

@@ -8,9 +8,10 @@ from typing import Any, cast
 
 from core.domain.audit import AuditEntry
 from core.domain.checks import Check, Report, Result
+from core.domain.key_policy import KeyPolicy
 from core.domain.key_target import KeyTarget
 from core.domain.states import State
-from core.domain.tenants import KeyPolicy, TenantRecord
+from core.domain.tenants import TenantRecord
 from core.errors import AccessDenied, KeysteadError, MessageInvalid
 from core.service.access import Caller, Operation, allowed
 from core.service.keystead import Keystead

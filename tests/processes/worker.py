@@ -18,7 +18,7 @@ from pathlib import Path
 
 from core.bootstrap import Application, Config, assemble, local_leaves
 from core.domain.kek import Kek, KekDescription, UnwrappedKey, WrappedKey
-from core.domain.tenants import KeyPolicy
+from core.domain.key_policy import KeyPolicy
 from core.errors import Conflict, KeysteadError
 from core.ports import KeyProvider
 

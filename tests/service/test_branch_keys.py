@@ -14,10 +14,10 @@ from core.domain.branch_keys import ACTIVE, VERSION_PREFIX, RowMac, StoredRow
 from core.domain.context import serialise
 from core.domain.encrypted_data_key import PROVIDER_ID, EncryptedDataKey, wrap_data_key
 from core.domain.kek import UnwrappedKey
+from core.domain.key_policy import KeyPolicy
 from core.domain.message import DataKey
 from core.domain.message import encrypt as encrypt_message
 from core.domain.message_header import parse_header
-from core.domain.tenants import KeyPolicy
 from core.errors import Conflict, InternalError, MessageInvalid, StoreCorrupt
 from tests.service.world import OTHER_KEK, PLATFORM, World
 

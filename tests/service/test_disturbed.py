@@ -10,9 +10,9 @@ import pytest
 
 from core.bootstrap import Config
 from core.domain.branch_keys import ACTIVE
+from core.domain.key_policy import KeyPolicy
 from core.domain.message_header import parse_header
 from core.domain.states import State
-from core.domain.tenants import KeyPolicy
 from core.errors import (
     InternalError,
     KeySuspended,

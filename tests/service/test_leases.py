@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from core.domain.key_policy import KeyPolicy
 from core.domain.message import own_section
-from core.domain.tenants import KeyPolicy
 from core.errors import Denial, KeyUnreachable, Silence, VendorFault
 from tests.service.world import World
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from core.domain.key_policy import KeyPolicy
 from core.domain.states import State
-from core.domain.tenants import KeyPolicy
 from core.errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
 from tests.service.world import World, caller
 

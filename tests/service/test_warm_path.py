@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
+from core.domain.key_policy import KeyPolicy
 from core.domain.states import State
-from core.domain.tenants import KeyPolicy
 from core.errors import KeySuspended
 from tests.service.world import World
 

@@ -16,9 +16,10 @@ from core.domain.branch_keys import StoredRow
 from core.domain.checks import Check, Report, Result
 from core.domain.context import serialise
 from core.domain.kek import Kek, KekDescription, KeyAccess, UnwrappedKey, WrappedKey
+from core.domain.key_policy import KeyPolicy
 from core.domain.offerings import Offerings
 from core.domain.states import State
-from core.domain.tenants import RECORD, KeyPolicy, TenantRecord
+from core.domain.tenants import RECORD, TenantRecord
 from core.errors import Denial, StoreUnavailable, WrapMismatch
 from core.ports import Document, KeyProvider
 from core.service.access import Caller, Permission

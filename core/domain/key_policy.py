@@ -1,0 +1,50 @@
+"""What a tenant may tune of its key (DESIGN 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import InvalidRequest
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPolicy:
+    """What a tenant may tune. Seconds unless named; limits and meaning in DESIGN 5.
+
+    Attributes:
+        lease: How long a cached branch key serves after its unwrap was asked for; 0 caches nothing.
+        outage_grace: How long it serves if renewal meets silence.
+        rotation_days: Age at which a new branch key version is made.
+        fallback: ``platform`` encrypts new data under the platform's key while the tenant's own cannot be reached.
+        approval: ``second_person`` wants two people for what weakens the tenant's control.
+    """
+
+    lease: float = 60
+    outage_grace: float = 900
+    rotation_days: int = 90
+    fallback: str = ""
+    approval: str = ""
+
+    def check(self) -> None:
+        """Refuse values out of range.
+
+        Raises:
+            InvalidRequest: A value is out of its range.
+        """
+        if not (0 <= self.lease <= 3600 and 0 <= self.outage_grace <= 86400 and 1 <= self.rotation_days <= 365):
+            raise InvalidRequest("lease is 0-3600 s, outage grace 0-86400 s, rotation 1-365 days")
+        if self.fallback not in {"", "platform"} or self.approval not in {"", "second_person"}:
+            raise InvalidRequest("fallback is empty or platform, approval is empty or second_person")
+
+    def to_body(self) -> dict[str, Any]:
+        """JSON form; what is empty is left out: processes of before it was known read the record, too."""
+        body: dict[str, Any] = {
+            "lease": self.lease,
+            "outage_grace": self.outage_grace,
+            "rotation_days": self.rotation_days,
+        }
+        return body | {name: found for name in ("fallback", "approval") if (found := getattr(self, name))}
+
+
+DEFAULT_POLICY = KeyPolicy()
