@@ -1,6 +1,7 @@
 # Needs python3 (3.11 or newer, with venv), make and a network. Everything else is set up by the targets themselves,
-# in .tools (uv, ministack, azurite) and .venv (what requirements-dev.txt pins by hash), and only when a pinned file has
-# changed. The tests over Azurite need node and npm, too (20 or newer); without them they are left out, except in CI.
+# in .tools (uv, ministack, microburst, azurite) and .venv (what requirements-dev.txt pins by hash), and only when a
+# pinned file has changed. The tests over Azurite need node and npm, too (20 or newer); without them they are left out,
+# except in CI.
 
 PYTHON ?= python3
 PORT ?= $(or $(KEYSTEAD_PORT),8080)
@@ -16,6 +17,7 @@ COOL_OFF ?= 7 days
 BIN := .venv/bin
 UV := .tools/uv/bin/uv
 MINISTACK := .tools/ministack/.installed
+MICROBURST := .tools/microburst/.installed
 AZURITE := .tools/azurite/.installed
 SOURCES = $(wildcard core functions tests benchmarks docs/exit)
 
@@ -31,10 +33,10 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--custom-compile-command "make lock" --exclude-newer "$(COOL_OFF)" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-unit coverage check format bench lock clean python-version
+.PHONY: help setup run demo test test-unit coverage check format bench bench-revocation lock clean python-version
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: .venv/.installed ## install what the other targets need (they do it themselves)
 
@@ -46,10 +48,10 @@ run: setup ## serve on loopback: PORT=8080 DATA=.keystead ARGS='--workers 2'
 demo: setup ## tell the whole story in a temporary data directory; exit 0 only if all of it held
 	@$(BIN)/keystead demo $(ARGS)
 
-test: check $(MINISTACK) $(AZURITE) ## check, then every test
+test: check $(MINISTACK) $(MICROBURST) $(AZURITE) ## check, then every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --durations=15 $(PYTEST_ARGS)
 
-coverage: setup $(MINISTACK) $(AZURITE) ## every test, and which lines and branches they reach; takes more than twice as long
+coverage: setup $(MINISTACK) $(MICROBURST) $(AZURITE) ## every test, and which lines and branches they reach; takes more than twice as long
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --cov --cov-report=term $(PYTEST_ARGS)
 
 test-unit: setup ## the quick tests: no real processes, no official SDK
@@ -68,11 +70,15 @@ format: setup ## rewrite the sources as `make check` wants them
 bench: setup ## the benchmarks: a table here, JSON under benchmarks/results
 	$(BIN)/python -m benchmarks $(ARGS)
 
+bench-revocation: setup $(MINISTACK) $(MICROBURST) ## withdraw keys in every way under load, and time it; ARGS=--outage: a KMS outage of 10 minutes
+	$(BIN)/python -m benchmarks.revocation $(ARGS)
+
 lock: $(UV) ## pin requirements*.txt by hash from pyproject.toml (UPGRADE=1 for the newest)
 	$(COMPILE) pyproject.toml --group dev --output-file requirements-dev.txt
 	$(COMPILE) pyproject.toml --constraint requirements-dev.txt --no-annotate --output-file requirements.txt
 	$(COMPILE) --group tools --output-file requirements-tools.txt
 	$(COMPILE) --group ministack --output-file requirements-ministack.txt
+	$(COMPILE) --group microburst --output-file requirements-microburst.txt
 
 clean: ## remove everything that make made, except the data directory
 	rm -rf .venv .tools *.egg-info build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* benchmarks/results
@@ -105,12 +111,12 @@ $(UV): requirements-tools.txt | python-version
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The emulator of AWS that the slow tests talk to.
-$(MINISTACK): requirements-ministack.txt $(UV)
-	@echo "setting up ministack"
-	@$(UV) venv --quiet --clear --no-project --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .tools/ministack
-	@$(UV) pip sync --quiet --python .tools/ministack/bin/python --require-hashes --only-binary :all: --compile-bytecode \
-	  requirements-ministack.txt
+# The emulator of AWS that the slow tests talk to, and the proxy that breaks their calls to it.
+$(MINISTACK) $(MICROBURST): .tools/%/.installed: requirements-%.txt $(UV)
+	@echo "setting up $*"
+	@$(UV) venv --quiet --clear --no-project --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .tools/$*
+	@$(UV) pip sync --quiet --python .tools/$*/bin/python --require-hashes --only-binary :all: --compile-bytecode \
+	  requirements-$*.txt
 	@touch $@
 
 # The emulator of Azure Storage that the slow tests talk to; tests/azurite/.npmrc says what npm must not do. To renew the

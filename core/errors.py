@@ -10,6 +10,7 @@
     |   +-- NotFound                 404 not_found
     |   +-- MethodNotAllowed         405 method_not_allowed
     |   +-- Conflict                 409 conflict
+    |   |   +-- ApprovalNeeded       409 approval_needed; remedy: tenant
     |   +-- PayloadTooLarge          413 payload_too_large
     |   +-- UnsupportedMediaType     415 unsupported_media_type
     |   +-- MessageInvalid           422 message_invalid
@@ -32,6 +33,7 @@
         +-- Denial                   the KMS answered no
         +-- Silence                  the KMS did not answer
         |   +-- OwnFault             it was not asked about the key: our own credentials or account are in trouble
+        |   +-- Unasked              it was not asked at all: no time or no slot was left for it
         +-- WrapMismatch             wrapped bytes, KEK and context do not belong together
 
 Errors carry facts, never secrets: no key, token or plaintext may enter a message. Source: DESIGN 6.
@@ -71,7 +73,7 @@ class RequestError(KeysteadError):
 
     code = "invalid_request"
     title = "Invalid request"
-    remedy = "caller"
+    remedy: ClassVar[Remedy] = "caller"
 
 
 class InvalidRequest(RequestError):
@@ -121,6 +123,15 @@ class Conflict(RequestError):
     code = "conflict"
     title = "Conflict"
     retryable = True
+
+
+class ApprovalNeeded(Conflict):
+    """The tenant wants two people for this: it is kept as a proposal until another one asks for the same."""
+
+    code = "approval_needed"
+    title = "Second person needed"
+    retryable = False
+    remedy = "tenant"
 
 
 class PayloadTooLarge(RequestError):
@@ -314,6 +325,12 @@ class OwnFault(Silence):
     def __init__(self, detail: str, *, kms_code: str = "") -> None:
         super().__init__(detail)
         self.kms_code = kms_code
+
+
+class Unasked(Silence):
+    """Nothing was asked, because this request had no time left, or too many calls were under way. Tells nothing."""
+
+    code = "unasked"
 
 
 class WrapMismatch(ProviderSignal):

@@ -11,6 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -127,7 +128,8 @@ class Handler:
             document = read_body(route, admission.kind, admission.request.headers, body)
             parameters = admission.match.parameters
             call = Call(self._service, admission.caller, admission.tenant_id, parameters, document, admission.query)
-            answer = OPERATIONS[route.operation](call)
+            with self._time_left(admission):
+                answer = OPERATIONS[route.operation](call)
             return self._finish(trace, _encode(answer, route.success, trace.request_id))
         except Exception as error:  # noqa: BLE001 - as above
             return self._fail(trace, error)
@@ -167,6 +169,12 @@ class Handler:
         may = caller is None or (route.action is not None and allowed(caller, route.action, tenant_id or None))
         query = read_query(request.query, route.query) if may else None
         return Admission(request, found, kind, caller, may, tenant_id, query, trace)
+
+    def _time_left(self, admission: Admission) -> AbstractContextManager[None]:
+        given = admission.request.seconds_left
+        if given is None:
+            return nullcontext()
+        return self._service.time_left(given - (self._timer() - admission.trace.started))
 
     def _refuse_access(self, admission: Admission) -> NoReturn:
         action = admission.match.route.action

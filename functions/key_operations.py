@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from typing import Any
 
 from core.domain.key_target import KeyTarget
 from core.domain.vaults import entra_tenant
-from core.errors import InvalidRequest
+from core.errors import InvalidRequest, NotFound
 from core.service.results import KeyStatus
 from functions.calls import Answer, Call
-from functions.models.requests import PROVIDERS, AwsKeyBody, AzureKeyBody, ConsentQuery, SetupQuery
+from functions.models.key_requests import (
+    PROVIDERS,
+    AwsKeyBody,
+    AzureKeyBody,
+    ConsentQuery,
+    PolicyBody,
+    SetupQuery,
+    SuspendBody,
+)
+
+_RECEIPT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def key_status(call: Call) -> Answer:
@@ -38,6 +49,37 @@ def validate_key(call: Call) -> Answer:
 def check_key(call: Call) -> Answer:
     """POST /v1/tenants/{t}/key/check."""
     return Answer(_status(call.service.check_key(call.who, call.tenant_id)))
+
+
+def set_policy(call: Call) -> Answer:
+    """PATCH /v1/tenants/{t}/key/policy."""
+    assert isinstance(call.body, PolicyBody)
+    return Answer(_status(call.service.set_policy(call.who, call.tenant_id, call.body.change())))
+
+
+def suspend_key(call: Call) -> Answer:
+    """POST /v1/tenants/{t}/key/suspend."""
+    assert isinstance(call.body, SuspendBody)
+    return Answer(_status(call.service.suspend_key(call.who, call.tenant_id, call.body.reason)))
+
+
+def resume_key(call: Call) -> Answer:
+    """POST /v1/tenants/{t}/key/resume."""
+    return Answer(_status(call.service.resume_key(call.who, call.tenant_id)))
+
+
+def list_receipts(call: Call) -> Answer:
+    """GET /v1/tenants/{t}/key/receipts."""
+    return Answer({"receipts": [asdict(entry) for entry in call.service.list_receipts(call.who, call.tenant_id)]})
+
+
+def show_receipt(call: Call) -> Answer:
+    """GET /v1/tenants/{t}/key/receipts/{receipt_id}."""
+    receipt_id = call.parameters["receipt_id"]
+    if not _RECEIPT_ID.fullmatch(receipt_id):
+        raise NotFound("there is no such receipt")
+    found = call.service.receipt(call.who, call.tenant_id, receipt_id)
+    return Answer({**asdict(found.entry), "statement": found.statement})
 
 
 def key_setup(call: Call) -> Answer:
@@ -95,6 +137,11 @@ KEY_OPERATIONS: tuple[Callable[[Call], Answer], ...] = (
     revert_key,
     validate_key,
     check_key,
+    set_policy,
+    suspend_key,
+    resume_key,
+    list_receipts,
+    show_receipt,
     key_setup,
     key_export,
     rotate,
@@ -116,6 +163,7 @@ def _status(status: KeyStatus) -> dict[str, Any]:
         "kek_versions": list(status.kek_versions),
         "pending": None if status.pending is None else _pending(status.pending),
         "move": None if status.move is None else asdict(status.move),
+        "timeline": [change.to_body() for change in status.timeline],
     }
 
 

@@ -27,6 +27,7 @@ class Request:
         body: The whole body, as sent.
         request_id: The id to answer and log under; "" lets the handler choose.
         host: The Host header or authority, as sent; "" if there was none.
+        seconds_left: What the host had left for this request when this was made; None where it does not bound it.
     """
 
     method: str
@@ -36,6 +37,7 @@ class Request:
     body: bytes = field(default=b"", repr=False)
     request_id: str = ""
     host: str = ""
+    seconds_left: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

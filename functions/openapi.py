@@ -14,12 +14,12 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from core import errors
-from core.errors import KeysteadError
+from core.errors import InvalidRequest, KeysteadError
 from functions.decoding import CONTEXT_HEADER, FOREIGN_HEADER, JSON, RAW
 from functions.messages import MAX_BODY
 from functions.models.answers import Problem
-from functions.models.base import Model
-from functions.models.requests import PROVIDERS, KeyBody
+from functions.models.base import Model, validate
+from functions.models.key_requests import PROVIDERS, KeyBody
 from functions.problems import MEDIA_TYPE, status_of
 from functions.route import Route
 from functions.routes import ROUTES
@@ -34,6 +34,7 @@ _DESCRIPTION = (
 _PARAMETERS: Mapping[str, dict[str, Any]] = {
     "tenant_id": {"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,62}$"},
     "provider": {"type": "string", "enum": list(PROVIDERS)},
+    "receipt_id": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
 }
 _ALWAYS: tuple[type[KeysteadError], ...] = (errors.InternalError, errors.TooManyRequests)
 _WITH_BODY: tuple[type[KeysteadError], ...] = (errors.PayloadTooLarge, errors.UnsupportedMediaType)
@@ -91,7 +92,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "security": [{"token": []}] if route.permission else [],
     }
     if route.request is not None:
-        out["requestBody"] = {"required": bool(route.request.model_fields), "content": _request_content(route)}
+        out["requestBody"] = {"required": _needs_body(route.request), "content": _request_content(route)}
     return out
 
 
@@ -140,6 +141,15 @@ def _one_of(*models: type[Model] | None) -> dict[str, Any]:
 
 def _binary() -> dict[str, Any]:
     return {"schema": {"type": "string", "contentMediaType": RAW}}
+
+
+def _needs_body(model: type[Model]) -> bool:
+    """Whether a request without a body, which counts as an empty object, is refused."""
+    try:
+        validate(model, {})
+    except InvalidRequest:
+        return True
+    return False
 
 
 def _request_content(route: Route) -> dict[str, Any]:

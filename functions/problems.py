@@ -25,6 +25,7 @@ STATUS: Mapping[type[KeysteadError], int] = {
     errors.NotFound: 404,
     errors.MethodNotAllowed: 405,
     errors.Conflict: 409,
+    errors.ApprovalNeeded: 409,
     errors.PayloadTooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.MessageInvalid: 422,
@@ -47,6 +48,7 @@ STATUS: Mapping[type[KeysteadError], int] = {
     errors.Denial: 500,
     errors.Silence: 500,
     errors.OwnFault: 500,
+    errors.Unasked: 500,
     errors.WrapMismatch: 500,
 }
 """Every class of the tree in `core.errors`; a test compares the two."""

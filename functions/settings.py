@@ -25,6 +25,7 @@ from functions.cloud_settings import (
 )
 from functions.readers import is_loopback
 from functions.settings_table import PREFIX, SETTINGS, Setting, SettingsError
+from functions.signing_settings import check_signing_key, retired_signing_keys
 
 if TYPE_CHECKING:
     from core.bootstrap import Config
@@ -74,8 +75,15 @@ class Settings:
     azure_egress: tuple[str, ...] = ()
     azure_emulator: str = ""
     azure_emulator_ca: str = ""
+    signing_key: str = ""
+    retired_signing_keys: str = ""
     offerings: str = '{"default": ["aws_kms", "azure_key_vault"]}'
+    canaries: str = field(default="", repr=False)
     backup_days: int = 35
+    max_lease: int = 3600
+    max_outage_grace: int = 86400
+    confirm_after: int = 60
+    check_interval: int = 60
     issuers: str = field(default="", repr=False)
     local_issuer: bool = True
     log_level: str = "info"
@@ -128,6 +136,7 @@ class Settings:
                 "proxy in front of it has",
             )
         check_clouds(self)
+        check_signing_key(self)
         return self
 
     @property
@@ -140,9 +149,10 @@ class Settings:
         """What the composition root needs of the settings.
 
         Raises:
-            SettingsError: The offerings, or a file that is named, cannot be read.
+            SettingsError: The offerings, the canaries, or a file that is named, cannot be read or used.
         """
         from core.bootstrap import Config
+        from functions.canary_settings import read_canaries
         from functions.offerings import read_offerings
 
         return Config(
@@ -151,8 +161,15 @@ class Settings:
             table_name=self.table_name,
             aws=aws_config(self),
             azure=azure_config(self),
+            signing_key=self.signing_key,
+            retired_signing_keys=retired_signing_keys(self),
             offerings=read_offerings(self.offerings),
+            canaries=read_canaries(self),
             backup_retention_days=self.backup_days,
+            max_lease=self.max_lease,
+            max_outage_grace=self.max_outage_grace,
+            confirm_after=self.confirm_after,
+            check_interval=self.check_interval,
         )
 
 

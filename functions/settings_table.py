@@ -115,14 +115,50 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("azure_emulator_ca", readers.text, "PEM file with that emulator's own certificate authority"),
     Setting(
+        "signing_key",
+        readers.text,
+        "Key that signs receipts and audit checkpoints: ARN of one in AWS KMS, identifier of a version of one in "
+        "Azure Key Vault; without it, a key file in the data directory",
+    ),
+    Setting(
+        "retired_signing_keys",
+        readers.text,
+        "File with the public keys that signed before, as a JWK set; they stay in the one that this service publishes",
+    ),
+    Setting(
         "offerings",
         readers.text,
         "Which offering covers keys in which clouds: JSON, or a file that holds it",
     ),
     Setting(
+        "canaries",
+        readers.text,
+        "Keys of the operator's own that tell our faults from tenants' withdrawals: JSON, or a file that holds it",
+    ),
+    Setting(
         "backup_days",
         readers.number(0, 3650),
         "Days for which backups of the store are kept; until then they open under a tenant's former key",
+    ),
+    Setting(
+        "max_lease",
+        readers.number(0, 3600),
+        "Longest lease, in seconds, that a tenant may have; lowered later, it binds those who chose more before",
+    ),
+    Setting(
+        "max_outage_grace",
+        readers.number(0, 86_400),
+        "Longest outage grace, in seconds, that a tenant may have; likewise",
+    ),
+    Setting(
+        "confirm_after",
+        readers.number(1, 600),
+        "Seconds between two denials by a policy or an identity before a withdrawal counts as confirmed",
+    ),
+    Setting(
+        "check_interval",
+        readers.number(1, 900),
+        "Seconds between two checks of a key that was used lately",
     ),
     Setting("issuers", readers.text, "Trusted issuers of tokens: JSON, or the path of a file that holds it"),
     Setting("local_issuer", readers.switch, "0 to refuse tokens of the key in the data directory"),

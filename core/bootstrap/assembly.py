@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from core.bootstrap.local import local_leaves
 from core.bootstrap.parts import Application, Config, Leaves
+from core.bootstrap.revocation import Foundations, Revocation
+from core.domain.policy_caps import PolicyCaps
 from core.domain.tenants import SYSTEM
 from core.errors import InvalidRequest
 from core.service.access import AccessGate
 from core.service.activation import Activation
 from core.service.alarms import Alarms
+from core.service.approvals import Approvals
 from core.service.audit import AuditTrail
 from core.service.branch_key_writer import BranchKeyWriter
 from core.service.branch_keys import BranchKeys
 from core.service.encryption import EncryptionService
+from core.service.facade_parts import Parts
+from core.service.fallbacks import Fallbacks
 from core.service.handed_out_keys import HandedOutKeys
 from core.service.kek_claims import KekClaims
 from core.service.kek_versions import KekVersions
 from core.service.key_configuration import KeyConfiguration
 from core.service.key_exports import KeyExports
 from core.service.key_mover import KeyMover
+from core.service.key_policies import KeyPolicies
 from core.service.key_validation import KeyValidation
-from core.service.keystead import Keystead, Parts
+from core.service.keystead import Keystead
 from core.service.kms_budget import KmsBudget
 from core.service.probes import Probes
 from core.service.providers import Providers
@@ -61,7 +67,8 @@ def assemble(config: Config, leaves: Leaves) -> Application:
     budget = leaves.budget or KmsBudget(leaves.clock.boot)
     providers = Providers(leaves.platform, leaves.platform_kek, leaves.connectors, alarms, budget)
     macs = RowMacs(leaves.tenant_store, providers, config.table_name)
-    records = TenantRecords(leaves.tenant_store, macs, alarms)
+    caps = PolicyCaps(config.max_lease, config.max_outage_grace)
+    records = TenantRecords(leaves.tenant_store, macs, alarms, caps)
     gate = StateGate(
         records,
         timekeeper,
@@ -72,18 +79,44 @@ def assemble(config: Config, leaves: Leaves) -> Application:
     writer = BranchKeyWriter(leaves.key_store, providers, macs, timekeeper.now, config.table_name)
     tenants = Tenants(records, writer, providers, timekeeper, config.policy, config.offerings)
     rows = RowChecks(leaves.key_store, macs, gate, alarms, tenants.raise_floor)
+    probes = Probes(leaves.tenant_store, providers, config.table_name)
+    audit = AuditTrail(leaves.audit_log, leaves.tenant_store, leaves.signer, timekeeper.now)
+    revocation = Revocation(
+        Foundations(
+            config=config,
+            leaves=leaves,
+            timekeeper=timekeeper,
+            alarms=alarms,
+            budget=budget,
+            providers=providers,
+            macs=macs,
+            records=records,
+            gate=gate,
+            rows=rows,
+            tenants=tenants,
+            audit=audit,
+            probes=probes,
+        )
+    )
     branch_keys = BranchKeys(
         rows=rows,
         writer=writer,
         providers=providers,
         gate=gate,
+        reports=revocation.reports,
         timekeeper=timekeeper,
         budget=budget,
         table_name=config.table_name,
         limit=config.max_branch_keys,
     )
-    encryption = EncryptionService(gate, branch_keys, timekeeper, limits=config.cache, frame_length=config.frame_length)
-    probes = Probes(leaves.tenant_store, providers, config.table_name)
+    encryption = EncryptionService(
+        gate,
+        branch_keys,
+        timekeeper,
+        fallback=Fallbacks(records, branch_keys, providers, gate, audit, leaves.events).key,
+        limits=config.cache,
+        frame_length=config.frame_length,
+    )
     versions = KekVersions(providers)
     mover = KeyMover(
         records=records,
@@ -94,13 +127,13 @@ def assemble(config: Config, leaves: Leaves) -> Application:
         providers=providers,
         probes=probes,
         gate=gate,
+        teller=revocation.teller,
         events=leaves.events,
         alarms=alarms,
         now=timekeeper.now,
         backup_retention_days=config.backup_retention_days,
     )
     rotation = RotationService(gate, rows, writer, mover, tenants, versions)
-    audit = AuditTrail(leaves.audit_log, leaves.tenant_store, leaves.signer, timekeeper.now)
     refusals = Refusals(audit, timekeeper.now)
     claims = KekClaims(leaves.tenant_store, macs)
     setup_kits = SetupKits(tenants, records, providers)
@@ -114,17 +147,28 @@ def assemble(config: Config, leaves: Leaves) -> Application:
         mover=mover,
         providers=providers,
         gate=gate,
-        events=leaves.events,
+        teller=revocation.teller,
         now=timekeeper.now,
     )
+    mover.on_reinstating = revocation.checks.reinstating
     gate.on_scheduled = Activation(key_configuration, gate, audit, alarms, budget, timekeeper.now)
     parts = Parts(
         gate=AccessGate(audit, refusals, alarms, budget),
         tenants=tenants,
         encryption=encryption,
-        handed_out=HandedOutKeys(gate, branch_keys, timekeeper),
+        handed_out=HandedOutKeys(gate, branch_keys, timekeeper, revocation.counts),
         rotation=rotation,
-        status=StatusService(tenants, rotation, gate, rows, providers, timekeeper, state_age=config.state_age),
+        status=StatusService(
+            tenants,
+            rotation,
+            gate,
+            rows,
+            providers,
+            timekeeper,
+            revocation.teller,
+            revocation.turns,
+            state_age=config.state_age,
+        ),
         key_configuration=key_configuration,
         setup_kits=setup_kits,
         key_exports=KeyExports(gate, rows, config.table_name),
@@ -132,6 +176,12 @@ def assemble(config: Config, leaves: Leaves) -> Application:
         signer=leaves.signer,
         tenant_store=leaves.tenant_store,
         audit_log=leaves.audit_log,
+        budget=budget,
+        checks=revocation.checks,
+        kill_switch=revocation.kill_switch,
+        receipts=revocation.receipts,
+        key_policies=KeyPolicies(tenants, records, gate, caps),
+        approvals=Approvals(leaves.tenant_store, macs, alarms, timekeeper.now),
     )
     return Application(
         config=config,
@@ -146,6 +196,9 @@ def assemble(config: Config, leaves: Leaves) -> Application:
         gate=gate,
         refusals=refusals,
         key_configuration=key_configuration,
+        checks=revocation.checks,
+        schedules=revocation.schedules(key_configuration),
+        kill_switch=revocation.kill_switch,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.bootstrap.clouds import cloud_connectors
 from core.bootstrap.parts import Config, Leaves
+from core.bootstrap.signing import build_signer
 from core.domain.kek import Kek
 from core.domain.tenants import SYSTEM
 from core.errors import InvalidRequest, Silence, StoreCorrupt, StoreUnavailable
@@ -25,7 +26,6 @@ def local_leaves(config: Config) -> Leaves:
     from core.providers.event_log import EventLog
     from core.providers.local import LocalKeyProvider
     from core.providers.local_kms import LocalKms
-    from core.providers.local_signer import LocalSigner
     from core.providers.system_clock import SystemClock
 
     if config.data_dir is None:
@@ -36,11 +36,12 @@ def local_leaves(config: Config) -> Leaves:
         raise StoreUnavailable(f"the data directory cannot be made: {error.strerror}") from None
     clock = SystemClock()
     kek_dir = config.data_dir / KEKS
-    signer = LocalSigner(config.data_dir / SIGNING)
     events = EventLog(clock)
     platform = LocalKeyProvider(kek_dir)
     budget = KmsBudget(clock.boot)
+    signer, close_signer = build_signer(config, config.data_dir / SIGNING, clock, budget)
     connectors, close_connectors = cloud_connectors(config, clock, budget)
+    close_clouds = (*close_connectors, *close_signer)
     if config.store == "memory":
         from core.stores.memory import MemoryAuditLog, MemoryKeyStore, MemoryTenantStore
 
@@ -56,7 +57,7 @@ def local_leaves(config: Config) -> Leaves:
             platform_kek,
             connectors,
             budget,
-            closers=close_connectors,
+            closers=close_clouds,
         )
     from core.stores.sqlite import SqliteAuditLog, SqliteDatabase, SqliteKeyStore, SqliteTenantStore
 
@@ -89,5 +90,5 @@ def local_leaves(config: Config) -> Leaves:
         platform_kek,
         connectors,
         budget,
-        closers=(*close_connectors, database.close),
+        closers=(*close_clouds, database.close),
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from core.domain.canaries import Canary
 from core.domain.kek import Kek, ProviderName
-from core.domain.key_policy import KeyPolicy
+from core.domain.key_policy import MAX_LEASE, MAX_OUTAGE_GRACE, KeyPolicy
 from core.domain.message import DEFAULT_FRAME_LENGTH
 from core.domain.offerings import DEFAULT_OFFERINGS, Offerings
 from core.domain.vaults import CloudName
@@ -20,6 +21,9 @@ from core.service.key_configuration import KeyConfiguration
 from core.service.keystead import Keystead
 from core.service.kms_budget import KmsBudget
 from core.service.refusals import Refusals
+from core.service.revocation.checks import RevocationChecks
+from core.service.revocation.kill_switch import KillSwitch
+from core.service.revocation.schedules import Schedules
 from core.service.rotation import RotationService
 from core.service.state_gate import StateGate
 from core.service.tenant_records import TenantRecords
@@ -89,6 +93,8 @@ class Config:
         state_age: How long a tenant's state counts without another look.
         store_silence: How long the last state counts if the store does not answer.
         policy: Knobs a new tenant starts with.
+        max_lease: Longest lease that a tenant may have, whatever it chose.
+        max_outage_grace: Longest outage grace, likewise.
         frame_length: Bytes of plaintext per frame of new messages.
         cache: Limits of the data key caches.
         max_tenants: Most tenants whose state is kept in memory.
@@ -96,7 +102,15 @@ class Config:
         aws: Tenants' keys in AWS KMS; None for none.
         azure: Tenants' keys in Azure Key Vault; None for none.
         offerings: Which offering may use which cloud.
+        canaries: Keys of the operator's own that tell a fault of ours from a tenant's withdrawal.
+        signing_key: Key that signs statements: ARN of one in AWS KMS, identifier of a version of one in Azure Key
+            Vault; "" for a key file in the data directory.
+        retired_signing_keys: Public JWKs of keys that signed before, newest first.
         backup_retention_days: Days after which a backup of the key store is gone.
+        longest_operation: How long an operation may run on after its last look at the tenant's state.
+        issuer: The deployment's public name or URL, as receipts name it.
+        confirm_after: Between two denials of policy or identity, before a withdrawal counts as confirmed.
+        check_interval: Between two checks of a key that was used lately.
     """
 
     data_dir: Path | None = None
@@ -105,6 +119,8 @@ class Config:
     state_age: float = 10
     store_silence: float = 30
     policy: KeyPolicy = field(default_factory=KeyPolicy)
+    max_lease: float = MAX_LEASE
+    max_outage_grace: float = MAX_OUTAGE_GRACE
     frame_length: int = DEFAULT_FRAME_LENGTH
     cache: CacheLimits = field(default_factory=CacheLimits)
     max_tenants: int = 10_000
@@ -112,7 +128,14 @@ class Config:
     aws: AwsConfig | None = None
     azure: AzureConfig | None = None
     offerings: Offerings = field(default_factory=lambda: DEFAULT_OFFERINGS)
+    canaries: tuple[Canary, ...] = ()
+    signing_key: str = ""
+    retired_signing_keys: tuple[Mapping[str, Any], ...] = ()
     backup_retention_days: int = 35
+    longest_operation: float = 5
+    issuer: str = "keystead"
+    confirm_after: float = 60
+    check_interval: float = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +185,13 @@ class Application:
     gate: StateGate
     refusals: Refusals
     key_configuration: KeyConfiguration
+    checks: RevocationChecks
+    schedules: Schedules
+    kill_switch: KillSwitch
 
     def close(self) -> None:
         """Write out what is pending and let go of the leaves."""
+        self.schedules.close()
         self.refusals.flush()
         for close in self.leaves.closers:
             close()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from urllib.parse import urlencode
 
-from core.client import key_documents, key_values
+from core.client import key_documents, key_values, withdrawals
 from core.client.calls import Calls, tenant_path
 from core.client.key_documents import KeyExport, SetupKit
 from core.client.key_values import KeyConfigured, KeyStatus, Report, Rotation
+from core.client.problems import UnexpectedAnswer
+from core.client.withdrawals import RECEIPT_ID, Receipt, ReceiptEntry
 from core.errors import InvalidRequest
 
 PATIENCE = 90.0
@@ -17,7 +19,7 @@ _PROVIDER = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 class KeyCalls(Calls):
-    """Brings, examines, shows, moves and exports a tenant's key."""
+    """Brings, examines, shows, moves, suspends and exports a tenant's key."""
 
     def key_status(self, tenant_id: str) -> KeyStatus:
         """Status of a tenant's key."""
@@ -101,8 +103,69 @@ class KeyCalls(Calls):
         return key_values.key_status(answer)
 
     def check_key(self, tenant_id: str) -> KeyStatus:
-        """Have done what is due: a scheduled key activated, an interrupted change finished."""
+        """Have the KMS asked now, and done what is due: a scheduled key activated, an interrupted change finished.
+
+        Whatever the KMS says, the status is given back: see its ``state``.
+        """
         return key_values.key_status(self._json("POST", _key(tenant_id) + "/check", {}, patience=PATIENCE))
+
+    def set_policy(
+        self,
+        tenant_id: str,
+        *,
+        lease: float | None = None,
+        outage_grace: float | None = None,
+        rotation_days: int | None = None,
+        fallback: str | None = None,
+        approval: str | None = None,
+    ) -> KeyStatus:
+        """Tune how a tenant's key is used; None leaves a thing as it is. Arguments as in `Policy`.
+
+        Raises:
+            InvalidRequest: A value is out of its range or beyond the operator's caps, or nothing was given.
+        """
+        given = {
+            "lease": lease,
+            "outage_grace": outage_grace,
+            "rotation_days": rotation_days,
+            "fallback": fallback,
+            "approval": approval,
+        }
+        body = {name: value for name, value in given.items() if value is not None}
+        return key_values.key_status(self._json("PATCH", _key(tenant_id) + "/policy", body))
+
+    def suspend_key(self, tenant_id: str, *, reason: str = "") -> KeyStatus:
+        """Turn the kill switch on: nothing of the tenant's is served until `resume_key`.
+
+        Args:
+            tenant_id: The tenant.
+            reason: For people, at most 200 printable characters; stands in the audit chain.
+        """
+        return key_values.key_status(self._json("POST", _key(tenant_id) + "/suspend", _body(reason=reason)))
+
+    def resume_key(self, tenant_id: str) -> KeyStatus:
+        """Turn the kill switch off. Repeated only if the request was never sent."""
+        # Sent again, it could undo a suspension that somebody else ordered in between.
+        answer = self._json("POST", _key(tenant_id) + "/resume", {}, idempotent=False, patience=PATIENCE)
+        return key_values.key_status(answer)
+
+    def receipts(self, tenant_id: str) -> tuple[ReceiptEntry, ...]:
+        """The receipts of a tenant's withdrawals, the newest last."""
+        return withdrawals.receipts(self._json("GET", _key(tenant_id) + "/receipts"))
+
+    def receipt(self, tenant_id: str, receipt_id: str) -> Receipt:
+        """One receipt with its signed statement, which is not verified here.
+
+        Raises:
+            InvalidRequest: That is no receipt's id.
+            UnexpectedAnswer: The answer is about another one.
+        """
+        if not RECEIPT_ID.fullmatch(receipt_id):
+            raise InvalidRequest("a receipt's id is letters, digits, hyphens and underscores")
+        found = withdrawals.receipt(self._json("GET", f"{_key(tenant_id)}/receipts/{receipt_id}"))
+        if found.entry.id != receipt_id:
+            raise UnexpectedAnswer("the answer is about another receipt")
+        return found
 
     def key_setup(self, tenant_id: str, provider: str, *, entra_tenant: str = "") -> SetupKit:
         """What a tenant does in its own cloud to let the service use a key.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from core.client.policies import Policy, policy
 from core.client.values import Fields
+from core.client.withdrawals import StateChange, state_change
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,17 @@ class KeyStatus:
         pending: What comes into force at its activation date, or None.
         move: How far a change of KEK has got, or None.
         unreadable_versions: Versions that wait under a former KEK which refuses.
+        policy: What the tenant tuned.
+        may_read: Whether data may be decrypted in this state.
+        may_write: Whether data may be encrypted in this state.
+        first_denial: Of the withdrawal under way: when the KMS first refused, UTC; else "".
+        confirmed: Likewise: when the refusal was confirmed.
+        kms_code: Likewise: the KMS's own code.
+        request_id: Likewise: the KMS's id of the request that it refused.
+        receipt: Likewise: id of the receipt, once it is issued.
+        falls_back: Whether new data goes under the platform's key for now, by the tenant's choice.
+        checked: When a scheduled check last asked the key, UTC, or "".
+        timeline: The latest changes of state, oldest first.
     """
 
     tenant_id: str
@@ -92,6 +105,17 @@ class KeyStatus:
     pending: PendingKey | None
     move: Move | None
     unreadable_versions: int
+    policy: Policy
+    may_read: bool
+    may_write: bool
+    first_denial: str
+    confirmed: str
+    kms_code: str
+    request_id: str
+    receipt: str
+    falls_back: bool
+    checked: str
+    timeline: tuple[StateChange, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +195,12 @@ _STATUS_TEXTS = (
     "entra_tenant",
     "kek_version",
     "exclusive_from",
+    "first_denial",
+    "confirmed",
+    "kms_code",
+    "request_id",
+    "receipt",
+    "checked",
 )
 
 
@@ -192,6 +222,11 @@ def key_status(fields: Fields) -> KeyStatus:
         pending=fields.inner("pending", _pending),
         move=fields.inner("move", _move),
         unreadable_versions=fields.get("unreadable_versions", int),
+        policy=policy(Fields(fields.get("policy", dict))),
+        may_read=fields.get("may_read", bool),
+        may_write=fields.get("may_write", bool),
+        falls_back=fields.get("falls_back", bool),
+        timeline=fields.items("timeline", state_change),
     )
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from core.errors import (
     AccessDenied,
+    ApprovalNeeded,
     Conflict,
     ContextMismatch,
     InternalError,
@@ -60,6 +61,7 @@ _CLASSES: tuple[type[KeysteadError], ...] = (
     NotFound,
     MethodNotAllowed,
     Conflict,
+    ApprovalNeeded,
     PayloadTooLarge,
     UnsupportedMediaType,
     MessageInvalid,

@@ -121,6 +121,9 @@ class KekDescription:
         detail: The provider's own word for the state.
         made: When this version was made, in seconds since the epoch; None where there are no versions.
         cause: Why it is not enabled, as in `core.errors.Denial`; "" where it is, or that is not told.
+        warnings: What its owner should know before it stops serving, in sentences; dates in UTC.
+        ends: When it will stop serving by itself, or stop wrapping, in seconds since the epoch; None if nothing of
+            the kind is set.
     """
 
     kek: Kek
@@ -128,3 +131,5 @@ class KekDescription:
     detail: str
     made: float | None = None
     cause: str = ""
+    warnings: tuple[str, ...] = ()
+    ends: float | None = None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from core.errors import InvalidRequest
+
+MAX_LEASE, MAX_OUTAGE_GRACE = 3600, 86400
+"""Seconds."""
+MAX_ROTATION_DAYS = 365
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,14 @@ class KeyPolicy:
         Raises:
             InvalidRequest: A value is out of its range.
         """
-        if not (0 <= self.lease <= 3600 and 0 <= self.outage_grace <= 86400 and 1 <= self.rotation_days <= 365):
-            raise InvalidRequest("lease is 0-3600 s, outage grace 0-86400 s, rotation 1-365 days")
+        if not (
+            0 <= self.lease <= MAX_LEASE
+            and 0 <= self.outage_grace <= MAX_OUTAGE_GRACE
+            and 1 <= self.rotation_days <= MAX_ROTATION_DAYS
+        ):
+            raise InvalidRequest(
+                f"lease is 0-{MAX_LEASE} s, outage grace 0-{MAX_OUTAGE_GRACE} s, rotation 1-{MAX_ROTATION_DAYS} days"
+            )
         if self.fallback not in {"", "platform"} or self.approval not in {"", "second_person"}:
             raise InvalidRequest("fallback is empty or platform, approval is empty or second_person")
 
@@ -48,3 +58,24 @@ class KeyPolicy:
 
 
 DEFAULT_POLICY = KeyPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChange:
+    """What to change of a `KeyPolicy`: None leaves a knob as it is, "" takes fallback or approval away."""
+
+    lease: float | None = None
+    outage_grace: float | None = None
+    rotation_days: int | None = None
+    fallback: str | None = None
+    approval: str | None = None
+
+    def apply(self, policy: KeyPolicy) -> KeyPolicy:
+        """The policy after the change.
+
+        Raises:
+            InvalidRequest: A value is out of its range.
+        """
+        changed = replace(policy, **{name: value for name, value in asdict(self).items() if value is not None})
+        changed.check()
+        return changed

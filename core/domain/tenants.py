@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from core.domain.bindings import UNBOUND, Binding, LostKek
 from core.domain.kek import Kek, KeyAccess
 from core.domain.key_policy import DEFAULT_POLICY, KeyPolicy
+from core.domain.policy_caps import UNCAPPED, PolicyCaps
 from core.domain.states import RULES, Signal, State, next_state
 from core.domain.withdrawals import MAX_UNTOLD, StateChange, Withdrawal, instant
 from core.errors import InvalidRequest, StoreCorrupt
@@ -79,6 +80,7 @@ class TenantRecord:
         untold: Changes of state that audit chain, timeline and events have not heard of yet.
         fallback_branch_key: Id of the branch key under the platform's KEK that new data goes under while the tenant's
             own cannot be reached; "" if there is none. One of ``former_branch_keys``.
+        caps: The operator's, which are not stored.
     """
 
     tenant_id: str
@@ -109,6 +111,12 @@ class TenantRecord:
     resume_to: str = ""
     untold: tuple[StateChange, ...] = ()
     fallback_branch_key: str = ""
+    caps: PolicyCaps = UNCAPPED
+
+    @property
+    def lease(self) -> float:
+        """Seconds for which an unwrapped branch key serves, within the operator's cap."""
+        return min(self.policy.lease, self.caps.lease)
 
     @property
     def falls_back(self) -> bool:
@@ -143,7 +151,7 @@ class TenantRecord:
     def grace(self, locator: str) -> float:
         """Seconds a cached key serves on if the KEK that its row lies under is silent at its renewal."""
         binding = self.every_binding().get(Kek(locator).key.locator)
-        return 0 if binding is None or binding.custom_key_store else self.policy.outage_grace
+        return 0 if binding is None or binding.custom_key_store else self.caps.capped(self.policy).outage_grace
 
     def every_binding(self) -> dict[str, Binding]:
         """Every KEK that any row of the tenant may lie under, by locator."""
@@ -178,7 +186,7 @@ class TenantRecord:
             role_arn=through.role_arn,
             entra_tenant=through.entra_tenant,
             external_id=self.external_id,
-            lease=self.policy.lease,
+            lease=self.lease,
         )
 
     def after(

@@ -37,7 +37,7 @@ class Withdrawal:
         guard: What the vendor-fault guard found: ``not_needed``, ``passed`` or ``no_canary``.
         written: When this service began to write ``revoked``; every process reads it within its state age.
         last_use: The last use of the tenant's keys that was recorded; a lower bound.
-        data_keys: At most so many data keys were handed out to callers.
+        data_keys: At most so many data keys were handed out to callers by then.
     """
 
     kek: str

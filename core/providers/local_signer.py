@@ -7,21 +7,29 @@
 from __future__ import annotations
 
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from base64 import urlsafe_b64decode
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from core.errors import InternalError, Silence, StoreCorrupt, StoreUnavailable
+from core.errors import Silence, StoreCorrupt, StoreUnavailable
+from core.providers._jws import (
+    ED25519_BYTES,
+    EDDSA,
+    base64url,
+    ed25519_jwk,
+    encoded,
+    key_set,
+    public_jwks,
+    unsigned,
+)
 from core.providers._private_files import Directory, make_directory, opened, silences
 
 FILE = "signing-keys.json"
 _FORMAT = "keystead-signing-keys-1"
-_KEY_BYTES = 32
 _MOST_READ = 64 * 1024
 _DAMAGED, _RESTORE = "the signing key's file is damaged", f"restore {FILE} from a backup"
 
@@ -43,14 +51,17 @@ class LocalSigner:
         directory: Where the key file is, 0700; both are made where they are missing.
         read_only: Make and change nothing, sign nothing, whoever owns the file: for auditors, who need `jwks` only.
             To them the file is evidence: its faults are `StoreCorrupt` and `StoreUnavailable`, found when it is read.
+        retired: Public JWKs of former signing keys that were not in this file; they stay in the key set.
 
     Raises:
         Silence: The directory or the file cannot be used, is damaged, or could be reached by others.
+        InvalidRequest: A retired key is none.
     """
 
-    def __init__(self, directory: Path, *, read_only: bool = False) -> None:
+    def __init__(self, directory: Path, *, read_only: bool = False, retired: Sequence[Mapping[str, Any]] = ()) -> None:
         self._directory = directory
         self._read_only = read_only
+        self._retired = public_jwks(retired)
         if read_only:
             return
         with silences():
@@ -70,15 +81,11 @@ class LocalSigner:
             StoreUnavailable: The signer is read only.
         """
         self._check_writable()
-        try:
-            body = json.dumps(dict(payload), separators=(",", ":"), allow_nan=False).encode()
-        except (TypeError, ValueError, RecursionError):
-            raise InternalError("a payload to be signed is not a JSON object") from None
+        body = encoded(payload)
         keys = self._read()
-        header = json.dumps({"alg": "EdDSA", "kid": thumbprint(keys.public[0])}, separators=(",", ":")).encode()
-        signed = f"{_base64url(header)}.{_base64url(body)}"
+        signed = unsigned(EDDSA, thumbprint(keys.public[0]), body)
         signature = Ed25519PrivateKey.from_private_bytes(keys.private).sign(signed.encode())
-        return f"{signed}.{_base64url(signature)}"
+        return f"{signed}.{base64url(signature)}"
 
     def jwks(self) -> Mapping[str, Any]:
         """See `core.ports.Signer.jwks`. The active key comes first, then retired ones, newest first.
@@ -87,7 +94,8 @@ class LocalSigner:
             Silence: The key file cannot be used.
             StoreCorrupt, StoreUnavailable: Instead, where the signer is read only.
         """
-        return {"keys": [_jwk(public) for public in self._read().public]}
+        active, *own = (ed25519_jwk(public) for public in self._read().public)
+        return key_set(active, [*own, *self._retired])
 
     def rotate(self) -> str:
         """Sign with a new key from now on; the old one's private half is destroyed, its public half kept.
@@ -124,19 +132,7 @@ def thumbprint(public: bytes) -> str:
     Args:
         public: 32 raw bytes.
     """
-    members = {"crv": "Ed25519", "kty": "OKP", "x": _base64url(public)}
-    return _base64url(sha256(json.dumps(members, separators=(",", ":"), sort_keys=True).encode()).digest())
-
-
-def _jwk(public: bytes) -> dict[str, str]:
-    return {
-        "kty": "OKP",
-        "crv": "Ed25519",
-        "x": _base64url(public),
-        "kid": thumbprint(public),
-        "use": "sig",
-        "alg": "EdDSA",
-    }
+    return ed25519_jwk(public)["kid"]
 
 
 def _generate(retired: tuple[bytes, ...]) -> _Keys:
@@ -145,10 +141,10 @@ def _generate(retired: tuple[bytes, ...]) -> _Keys:
 
 
 def _encode(keys: _Keys) -> bytes:
-    active, *retired = (_base64url(public) for public in keys.public)
+    active, *retired = (base64url(public) for public in keys.public)
     body = {
         "format": _FORMAT,
-        "active": {"d": _base64url(keys.private), "x": active},
+        "active": {"d": base64url(keys.private), "x": active},
         "retired": [{"x": public} for public in retired],
     }
     return json.dumps(body).encode()
@@ -185,12 +181,8 @@ def _parse(data: bytes) -> _Keys | None:
     return None
 
 
-def _base64url(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
 def _raw_key(text: str) -> bytes:
     raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    if len(raw) != _KEY_BYTES:
+    if len(raw) != ED25519_BYTES:
         raise ValueError("not an Ed25519 key")
     return raw

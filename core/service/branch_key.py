@@ -55,7 +55,7 @@ class BranchKey:
         self.generation = generation
         self.asked = asked
         self.lasting = lasting
-        self.wall_until, self.boot_until = asked.plus(view.record.policy.lease if lasting else UNCACHED_USE)
+        self.wall_until, self.boot_until = asked.plus(view.record.lease if lasting else UNCACHED_USE)
 
     def __repr__(self) -> str:
         return f"<BranchKey {self.branch_key_id} version {self.version_id}>"

@@ -6,10 +6,12 @@ the old key serves on until the outage grace is over, and the KMS is asked again
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hmac import compare_digest
 
 from core.domain.branch_keys import ACTIVE, VERSION_PREFIX, StoredRow
 from core.domain.kek import KEY_BYTES, Kek, WrappedKey
+from core.domain.states import RULES
 from core.domain.timing import Instant
 from core.errors import Denial, MessageInvalid, Silence, StoreUnavailable, WrapMismatch
 from core.service.branch_key import BranchKey
@@ -17,13 +19,12 @@ from core.service.branch_key_writer import BranchKeyWriter
 from core.service.kms_budget import KmsBudget
 from core.service.lru import LruCache
 from core.service.providers import Providers
+from core.service.revocation.reports import SILENT_FOR, Reports
 from core.service.row_checks import RowChecks
 from core.service.single_flight import SingleFlight
 from core.service.state_gate import StateGate, TenantView
 from core.service.timekeeper import Timekeeper
 
-ASK_AGAIN = 5.0
-"""Seconds for which a silent KMS is not asked again while the grace lasts."""
 UNKNOWN_FOR = 5.0
 """Seconds for which a version not found is not looked up again."""
 
@@ -38,6 +39,7 @@ class BranchKeys:
         writer: Writes a tenant's first version where it is missing.
         providers: Reach the KEKs.
         gate: Holds the tenant views.
+        reports: Hear what the KMS answered, and say when it is not to be asked.
         timekeeper: Reads the clocks, and hears of the KMS's own.
         budget: Counts the KMS time of a request.
         table_name: The logical key store name.
@@ -51,6 +53,7 @@ class BranchKeys:
         writer: BranchKeyWriter,
         providers: Providers,
         gate: StateGate,
+        reports: Reports,
         timekeeper: Timekeeper,
         budget: KmsBudget,
         table_name: str,
@@ -60,6 +63,7 @@ class BranchKeys:
         self._writer = writer
         self._providers = providers
         self._gate = gate
+        self._reports = reports
         self._timekeeper = timekeeper
         self._budget = budget
         self._table_name = table_name
@@ -76,6 +80,14 @@ class BranchKeys:
             StoreCorrupt: The row is missing or fails a check; the operator is alarmed.
         """
         return self._get(view, view.record.branch_key_id, ACTIVE)
+
+    def fallback(self, view: TenantView) -> BranchKey:
+        """The ACTIVE version of the branch key under the platform's KEK that new data goes under for now.
+
+        Raises:
+            As `active`.
+        """
+        return self._get(view, view.record.fallback_branch_key, ACTIVE)
 
     def version(self, view: TenantView, branch_key_id: str, version_id: str) -> BranchKey:
         """The version that a message names.
@@ -114,7 +126,7 @@ class BranchKeys:
         if unknown is not None and self._timekeeper.now().before(unknown):
             raise _unknown_version()
         # Waiting for another thread's flight is waiting for the KMS too; without time left, only what is cached serves.
-        joins = view.record.policy.lease > 0 and self._budget.remaining() > 0
+        joins = _caches(view) and self._budget.remaining() > 0
         with self._budget.spending():
             return self._flights.run((slot, view.generation), lambda: self._renew(view, slot), join_running=joins)
 
@@ -125,25 +137,32 @@ class BranchKeys:
             cached = None  # of before a purge, or of a view that was evicted
         if cached is not None and cached.serves(asked):
             return cached  # another thread's flight landed between our look and our start
-        stored = self._read(view, slot, asked, cached)
+        stored, asked_as = self._read(view, slot, asked, cached), view.record
+        pause = self._reports.paused(view, stored.row.kek)
+        if pause is not None:
+            if pause.silent and cached is not None and self._extend(cached, view):
+                return cached
+            raise pause.error.with_traceback(None)
         try:
             key, generation, trusted, proved_ago = self._unwrap(view, stored, generation)
         except Silence as silence:
+            refusal = self._reports.silent(view, stored.row.kek, silence)
             if cached is not None and self._extend(cached, view):
-                self._providers.heard(view.tenant_id, stored.row.kek, silence)
                 return cached
-            raise self._providers.refusal(view.tenant_id, stored.row.kek, silence) from None
+            raise refusal from None
+        self._reports.granted(view, stored.row.kek, asked_as)
         if not trusted:
             # Our clock is off and everything was purged: this answer serves the calls that wait for it, no more.
             return BranchKey(stored, key, view, generation, asked, lasting=False)
-        if view.record.policy.lease > 0:
+        lasting = _caches(view)
+        if lasting:
             asked = asked.plus(-max(0.0, proved_ago))
         if cached is not None and cached.version_id == stored.row.version_id and compare_digest(cached.key, key):
             # The same key: data keys that hang on it live on under its new lease.
             cached.stored, cached.asked = stored, asked
-            cached.wall_until, cached.boot_until = asked.plus(view.record.policy.lease)
+            cached.wall_until, cached.boot_until = asked.plus(view.record.lease)
             return cached
-        branch_key = BranchKey(stored, key, view, generation, asked, lasting=view.record.policy.lease > 0)
+        branch_key = BranchKey(stored, key, view, generation, asked, lasting=lasting)
         if branch_key.cacheable:
             self._cache.put(slot, branch_key)
             if slot[2] == ACTIVE:
@@ -161,9 +180,7 @@ class BranchKeys:
             if cached is None:
                 raise
             return cached.stored  # verified before; a silent store is no reason not to ask the KMS
-        if stored is None and row_type == ACTIVE and view.record.sequence_floor == 0:
-            # The tenant was created, and the process died before its first branch key was written.
-            self._writer.create(view.record)
+        if stored is None and row_type == ACTIVE and self._unborn(view, branch_key_id):
             stored = self._rows.read(view, branch_key_id, row_type)
         if stored is None:
             if row_type == ACTIVE:
@@ -171,6 +188,17 @@ class BranchKeys:
             self._unknown.put(slot, asked.plus(UNKNOWN_FOR))
             raise _unknown_version()
         return stored
+
+    def _unborn(self, view: TenantView, branch_key_id: str) -> bool:
+        # The process died between the record that names a branch key and its first row: the row is made now.
+        record = view.record
+        if branch_key_id == record.fallback_branch_key:
+            platform = self._providers.platform_kek
+            self._writer.create(replace(record, branch_key_id=branch_key_id, kek=platform.locator), platform)
+            return True
+        if record.sequence_floor == 0:
+            self._writer.create(record)
+        return record.sequence_floor == 0
 
     def _unwrap(self, view: TenantView, stored: StoredRow, generation: float) -> tuple[bytes, float, bool, float]:
         # Gives the key, the generation it may serve under, whether our clock agrees with the KMS's, and how many
@@ -192,7 +220,7 @@ class BranchKeys:
             if in_force or self._has_served(view.tenant_id, row.kek):
                 self._gate.purge(view.tenant_id)
                 view.purge()
-            raise self._providers.refusal(view.tenant_id, row.kek, denial) from None
+            raise self._reports.denied(view, stored, denial) from None
         except WrapMismatch:
             raise self._rows.corrupt(view.tenant_id, stored, "it does not unwrap") from None
         received, unpurged = self._timekeeper.now(), view.generation == generation
@@ -206,10 +234,10 @@ class BranchKeys:
     def _extend(self, cached: BranchKey, view: TenantView) -> bool:
         # Counted from now: the silence may have taken as long as the KMS's time-out.
         now, record = self._timekeeper.now(), view.record
-        end = cached.asked.plus(max(record.policy.lease, record.grace(cached.stored.row.kek.locator)))
+        end = cached.asked.plus(max(record.lease, record.grace(cached.stored.row.kek.locator)))
         if not now.before(end):
             return False
-        again = now.plus(ASK_AGAIN)
+        again = now.plus(SILENT_FOR)
         cached.wall_until, cached.boot_until = min(again.wall, end.wall), min(again.boot, end.boot)
         return True
 
@@ -218,6 +246,11 @@ class BranchKeys:
             key.stored.row.kek == kek and key.view.tenant_id == tenant_id and key.generation == key.view.generation
             for key in self._cache.values()
         )
+
+
+def _caches(view: TenantView) -> bool:
+    # Whether an unwrapped key may serve calls that did not ask for it (DESIGN 5, rules 1 and 3).
+    return view.record.lease > 0 and not RULES[view.record.state].proves
 
 
 def _unknown_version() -> MessageInvalid:

@@ -8,7 +8,7 @@ plaintext; if one no longer holds it starts over.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from core.domain import context as contexts
@@ -124,6 +124,7 @@ class EncryptionService:
         gate: Checks states.
         branch_keys: Gives branch keys.
         timekeeper: Reads the clocks.
+        fallback: Gives the one to use while the tenant's own KEK cannot be reached, where the tenant chose that.
         limits: Of the data key caches.
         frame_length: Bytes of plaintext per frame of new messages.
     """
@@ -134,12 +135,14 @@ class EncryptionService:
         branch_keys: BranchKeys,
         timekeeper: Timekeeper,
         *,
+        fallback: Callable[[TenantView], BranchKey],
         limits: CacheLimits | None = None,
         frame_length: int = DEFAULT_FRAME_LENGTH,
     ) -> None:
         self._gate = gate
         self._branch_keys = branch_keys
         self._tick = timekeeper.tick
+        self._fallback = fallback
         self._limits = limits or CacheLimits()
         self._frame_length = frame_length
         self._encrypting: LruCache[tuple[object, ...], CachedDataKey] = LruCache(self._limits.entries)
@@ -194,8 +197,9 @@ class EncryptionService:
         size = len(plaintext)
         for _ in range(ATTEMPTS):
             view = self._gate.enter(tenant_id, "write")
-            template = self._template(view, context)
-            branch_key = self._branch_keys.active(view)
+            contexts.check_caller_context(context)
+            branch_key = self._fallback(view) if view.record.falls_back else self._branch_keys.active(view)
+            template = self._template(view, context, branch_key.branch_key_id)
             tick = self._tick()
             cache_key = (tenant_id, *context.items())
             entry = self._find_encrypting(cache_key)
@@ -232,13 +236,13 @@ class EncryptionService:
                 return plaintext
         raise out_of_attempts()
 
-    def _template(self, view: TenantView, context: Mapping[str, str]) -> SectionTemplate:
-        cache_key = (view.tenant_id, *context.items())
+    def _template(self, view: TenantView, context: Mapping[str, str], branch_key_id: str = "") -> SectionTemplate:
+        cache_key, branch_key_id = (view.tenant_id, *context.items()), branch_key_id or view.record.branch_key_id
         template = self._templates.get(cache_key)
-        if template is None or template.branch_key_id != view.record.branch_key_id:
+        if template is None or template.branch_key_id != branch_key_id:
             contexts.check_caller_context(context)
             serialised = contexts.serialise(contexts.message_context(view.tenant_id, context))
-            template = SectionTemplate(serialised, view.record.branch_key_id, self._frame_length)
+            template = SectionTemplate(serialised, branch_key_id, self._frame_length)
             self._templates.put(cache_key, template)
         return template
 

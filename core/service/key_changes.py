@@ -8,9 +8,10 @@ from core.domain.bindings import UNBOUND, Binding, LostKek
 from core.domain.instants import parse_instant
 from core.domain.kek import Kek
 from core.domain.key_target import KeyTarget
-from core.domain.states import RULES, State, check_transition
+from core.domain.states import RULES, Signal, State, check_transition
 from core.domain.tenants import TenantRecord
 from core.errors import Conflict, InvalidRequest
+from core.service.revocation.signals import signalled
 
 NOT_YET_OWN = frozenset({State.PLATFORM, State.SCHEDULED})
 """States of a tenant that has no KEK of its own wholly in force yet."""
@@ -32,6 +33,28 @@ def check_movable(record: TenantRecord, ends: State) -> None:
     if record.state is State.SUSPENDED:
         raise RULES[record.state].refusal()
     check_transition(record.state, ends)
+
+
+def check_change(record: TenantRecord, target: KeyTarget) -> None:
+    """Refuse to put a tenant under a KEK of its own where its state, or what was fixed at enablement, forbids it.
+
+    Raises:
+        KeySuspended, Conflict: As `check_movable`; or the target asks for a way back that was given up.
+    """
+    check_movable(record, State.ACTIVE)
+    if target.reversible and not record.reversible and record.state not in NOT_YET_OWN:
+        raise Conflict("whether there is a way back was fixed when the tenant's own key was enabled: there is none")
+
+
+def same_way(record: TenantRecord, target: KeyTarget) -> bool:
+    """Whether a target is the KEK in force, reached as it is now."""
+    through = (record.kek, record.binding.role_arn, record.binding.entra_tenant)
+    return through == (target.locator, target.role_arn, target.entra_tenant)
+
+
+def replaces(record: TenantRecord, target: KeyTarget, platform: Kek) -> bool:
+    """Whether a KEK of the tenant's own that is in force would give way: not for its first, nor to finish a change."""
+    return platform.locator not in record.keks and not same_way(record, target)
 
 
 def lies_ahead(record: TenantRecord, target: KeyTarget, now: float) -> bool:
@@ -64,6 +87,23 @@ def lies_ahead(record: TenantRecord, target: KeyTarget, now: float) -> bool:
     return True
 
 
+def may_go_back(record: TenantRecord, platform: Kek) -> None:
+    """Refuse the way back to the platform's key where there is none.
+
+    Raises:
+        Conflict: It was given up at enablement, or another change of key is under way.
+    """
+    if record.moving_from == platform.locator:
+        return  # never fully enabled
+    if record.moving_from is not None:
+        raise Conflict("a change of key is under way", hint="finish it first: POST key/check")
+    if not record.reversible:
+        raise Conflict(
+            "this tenant's key was enabled for good: there is no way back to the platform's key",
+            hint="another key of the tenant's own can replace it",
+        )
+
+
 def binding_for(record: TenantRecord, target: KeyTarget) -> Binding:
     """How a tenant's rows are to hang on a KEK.
 
@@ -82,27 +122,50 @@ def binding_for(record: TenantRecord, target: KeyTarget) -> Binding:
     )
 
 
+def ends(record: TenantRecord, platform: Kek) -> Signal | None:
+    """Which signal a finished change of key is; None where it changes no state.
+
+    Args:
+        record: As it is.
+        platform: The platform's KEK.
+    """
+    if record.moving_from is None:
+        return None
+    return Signal.REVERT if record.kek == platform.locator else Signal.MOVE
+
+
 def finished(
-    record: TenantRecord, *, state: State, lost: tuple[LostKek, ...], probe_digest: str, exclusive_from: str, since: str
+    record: TenantRecord,
+    signal: Signal | None,
+    now: float,
+    *,
+    lost: tuple[LostKek, ...],
+    probe_digest: str,
+    exclusive_from: str,
+    fallback_branch_key: str,
 ) -> TenantRecord:
     """The record after all that was to be done is done.
 
     Args:
         record: As it is, its sequence floor raised.
-        state: That it ends in.
+        signal: From `ends`.
+        now: Seconds since the epoch.
         lost: KEKs that rows still wait under.
         probe_digest: Of the probe under the KEK in force.
         exclusive_from: When the last backup with a row under a former KEK has expired; "" for none.
-        since: UTC: now.
+        fallback_branch_key: The branch key of a fallback that rows may still be made for; "" for none.
     """
-    changes = state is not record.state
+    after, withdrawal = record, record.withdrawal
+    if withdrawal is not None and Kek(withdrawal.kek).key.locator == record.kek:
+        # The KEK in force refused meanwhile: only it can end that. But it is wholly in force now.
+        after = replace(record, withdrawal=replace(withdrawal, back_to=State.ACTIVE.value))
+    elif signal is not None:
+        after = signalled(record, signal, Kek(record.kek), now)
     # Rows that still lie under a lost KEK will lie in backups for as long again once they are fetched.
     moved = record.moving_from is not None or lost != record.lost_keks
     return replace(
-        record,
-        state=state,
-        cause="" if changes else record.cause,
-        since=since if changes else record.since,
+        after,
+        fallback_branch_key=fallback_branch_key,
         moving_from=None,
         moving_binding=UNBOUND,
         lost_keks=lost,

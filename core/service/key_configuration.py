@@ -8,26 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from core.domain.bindings import Binding
-from core.domain.branch_keys import CREATE_TIME_FORMAT
 from core.domain.checks import Report, Result
 from core.domain.instants import parse_instant
 from core.domain.kek import Kek
 from core.domain.key_target import KeyTarget
-from core.domain.states import RULES, State
+from core.domain.states import RULES, Signal, State
 from core.domain.tenants import TenantRecord
 from core.domain.timing import Instant
 from core.errors import Conflict, Denial, InvalidRequest, KeyCheckFailed, KeyWithheld, KeyWriteBlocked, ProviderSignal
-from core.ports import Events, KeyProvider
+from core.ports import KeyProvider
+from core.service.approvals import NOBODY, REPLACE_KEY, REVERT_KEY, Approver
 from core.service.kek_claims import KekClaims
-from core.service.key_changes import NOT_YET_OWN, binding_for, check_movable, lies_ahead, redirected
-from core.service.key_mover import STATE_CHANGED, KeyMover
+from core.service.key_changes import (
+    NOT_YET_OWN,
+    binding_for,
+    check_change,
+    check_movable,
+    lies_ahead,
+    may_go_back,
+    redirected,
+    replaces,
+    same_way,
+)
+from core.service.key_mover import KeyMover
 from core.service.key_validation import KeyValidation
 from core.service.probes import Probes
 from core.service.providers import Providers
+from core.service.revocation.signals import signalled
+from core.service.revocation.telling import Teller
 from core.service.setup_kits import SetupKits
 from core.service.state_gate import StateGate
 from core.service.tenant_records import TenantRecords
@@ -47,7 +58,7 @@ class KeyConfiguration:
         mover: Carries changes of KEK out.
         providers: Reach the clouds.
         gate: Reads a record anew that was written here.
-        events: Hear of changes of state.
+        teller: Tells changes of state.
         now: Reads both clocks.
     """
 
@@ -63,7 +74,7 @@ class KeyConfiguration:
         mover: KeyMover,
         providers: Providers,
         gate: StateGate,
-        events: Events,
+        teller: Teller,
         now: Callable[[], Instant],
     ) -> None:
         self._tenants = tenants
@@ -75,7 +86,7 @@ class KeyConfiguration:
         self._mover = mover
         self._providers = providers
         self._gate = gate
-        self._events = events
+        self._teller = teller
         self._now = now
 
     def validate(self, tenant_id: str, target: KeyTarget) -> Report:
@@ -88,7 +99,7 @@ class KeyConfiguration:
         """
         return self._validation.examine(self._setup_kits.with_external_id(tenant_id), target.check())
 
-    def configure(self, tenant_id: str, target: KeyTarget, facts: dict[str, Any]) -> Report:
+    def configure(self, tenant_id: str, target: KeyTarget, facts: dict[str, Any], by: Approver = NOBODY) -> Report:
         """Put a tenant under a KEK of its own, or under another, now or from its activation date on.
 
         Asked again for what is half done, it finishes it.
@@ -97,6 +108,7 @@ class KeyConfiguration:
             tenant_id: The tenant.
             target: The KEK.
             facts: What was done is added to these, for the audit.
+            by: Asked before a key of the tenant's own gives way to another, or is reached in another way.
 
         Returns:
             The examination that the key passed.
@@ -105,6 +117,7 @@ class KeyConfiguration:
             NotFound: There is no such tenant.
             InvalidRequest: As in `validate`.
             KeyCheckFailed: The key did not pass its examination; nothing was changed.
+            ApprovalNeeded: It takes a second person; nothing was changed.
             Conflict: Another change is under way, or was first.
             KeyWithheld, Unavailable: A key does not serve. If the change had begun, asking again goes on with it.
             StoreUnavailable, StoreCorrupt: A store does not answer, or a row is refused.
@@ -114,20 +127,30 @@ class KeyConfiguration:
         ahead = lies_ahead(record, target, self._now().wall)
         report = self._passing(record, target)
         facts["warned"] = [check.name for check in report.checks if check.result is Result.WARN]
+        if not ahead:
+            check_change(record, target)
+            if replaces(record, target, self._providers.platform_kek):
+                by.require(record, REPLACE_KEY, target.to_body())
         target = replace(target, custom_key_store=report.custom_key_store, unbound_policy=report.unbound_policy)
         if not self._claims.claim(target.kek, tenant_id):
             raise Conflict("this key was just taken by another tenant")
         if ahead:
             self._schedule(record, revision, target, facts)
         elif self._begin(record, revision, target, facts):
+            by.done()
             self._carry_out(tenant_id, facts)
         return report
 
-    def revert(self, tenant_id: str, facts: dict[str, Any]) -> None:
+    def revert(self, tenant_id: str, facts: dict[str, Any], by: Approver = NOBODY) -> None:
         """Cancel a scheduled KEK, or go back to the platform's key where that was allowed at enablement.
+
+        Args:
+            tenant_id, facts: As in `configure`.
+            by: Asked before a key that is in force is given up.
 
         Raises:
             NotFound: There is no such tenant.
+            ApprovalNeeded: It takes a second person; nothing was changed.
             Conflict: The tenant is under the platform's key, or going back was not allowed at enablement.
             KeyRevoked, KeyUnreachable, VendorFault: A KEK does not serve; calling again goes on where this stopped.
             StoreUnavailable, StoreCorrupt: A store does not answer, or a row is refused.
@@ -137,29 +160,21 @@ class KeyConfiguration:
         if record.state is State.SUSPENDED:
             raise RULES[record.state].refusal()
         if record.state is State.SCHEDULED and record.moving_from is None:
-            self._write(replace(record, state=State.PLATFORM, pending=None, probe_digest=""), revision, record.state)
+            self._write(replace(record, pending=None, probe_digest=""), revision, Signal.CANCEL)
             facts["cancelled"] = True
             return
         if record.kek != platform.locator:
-            self._may_go_back(record)
+            may_go_back(record, platform)
             # Rows that an enablement cut short never rewrapped still count under the platform's key.
             binding = record.moving_binding if record.moving_from else Binding(since=record.configuration_revision + 1)
             check_movable(record, State.PLATFORM)
+            if record.state not in NOT_YET_OWN:
+                by.require(record, REVERT_KEY, {"kek": record.kek})
             self._move(revision, redirected(record, platform, binding, "", reversible=record.reversible), facts)
+            by.done()
         elif record.moving_from is None:
             raise Conflict("the tenant is under the platform's key already")
         self._carry_out(tenant_id, facts)
-
-    def _may_go_back(self, record: TenantRecord) -> None:
-        if record.moving_from == self._providers.platform_kek.locator:
-            return  # never fully enabled
-        if record.moving_from is not None:
-            raise Conflict("a change of key is under way", hint="finish it first: POST key/check")
-        if not record.reversible:
-            raise Conflict(
-                "this tenant's key was enabled for good: there is no way back to the platform's key",
-                hint="another key of the tenant's own can replace it",
-            )
 
     def check(self, tenant_id: str, facts: dict[str, Any]) -> None:
         """Do what is due for a tenant's key.
@@ -211,8 +226,7 @@ class KeyConfiguration:
 
     def _schedule(self, record: TenantRecord, revision: int, target: KeyTarget, facts: dict[str, Any]) -> None:
         probe = self._probes.make(self._provider(record, target), record, target.kek)
-        scheduled = replace(record, state=State.SCHEDULED, pending=target, probe_digest=probe.digest)
-        self._write(scheduled, revision, record.state)
+        self._write(replace(record, pending=target, probe_digest=probe.digest), revision, Signal.SCHEDULE)
         facts["scheduled"] = target.activation
 
     def _begin(self, record: TenantRecord, revision: int, target: KeyTarget, facts: dict[str, Any]) -> bool:
@@ -221,19 +235,14 @@ class KeyConfiguration:
         Returns:
             Whether there is anything left to carry out.
         """
-        check_movable(record, State.ACTIVE)
-        if target.reversible and not record.reversible and record.state not in NOT_YET_OWN:
-            raise Conflict("whether there is a way back was fixed when the tenant's own key was enabled: there is none")
         reversible = target.reversible if record.state in NOT_YET_OWN else record.reversible
         binding = binding_for(record, target)
         if (record.kek, record.binding, record.reversible) == (target.locator, binding, reversible):
             facts["resumed" if record.moving_from else "unchanged"] = True
             return record.moving_from is not None or bool(record.lost_keks)
         probe_digest = record.probe_digest
-        through = (record.kek, record.binding.role_arn, record.binding.entra_tenant)
-        if through != (target.locator, target.role_arn, target.entra_tenant):
-            provider = self._provider(record, target)
-            probe_digest = self._probes.make(provider, record, target.kek).digest
+        if not same_way(record, target):
+            probe_digest = self._probes.make(self._provider(record, target), record, target.kek).digest
         self._move(revision, redirected(record, target.kek, binding, probe_digest, reversible=reversible), facts)
         return True
 
@@ -282,9 +291,8 @@ class KeyConfiguration:
             raise Conflict("the tenant was removed meanwhile")
         return found
 
-    def _write(self, record: TenantRecord, revision: int, before: State) -> None:
-        since = datetime.fromtimestamp(self._now().wall, UTC).strftime(CREATE_TIME_FORMAT)
-        self._records.write(replace(record, since=since), expected_revision=revision)
+    def _write(self, record: TenantRecord, revision: int, signal: Signal) -> None:
+        after = signalled(record, signal, Kek(record.kek), self._now().wall)
+        self._records.write(after, expected_revision=revision)
         self._gate.expire(record.tenant_id)
-        if record.state is not before:
-            self._events.emit(STATE_CHANGED, record.tenant_id, {"from": before.value, "to": record.state.value})
+        self._teller.tell(after)

@@ -28,10 +28,11 @@ from core.errors import Conflict, Denial, Silence, StoreCorrupt
 from core.ports import Events, KeyStore
 from core.service.alarms import Alarms
 from core.service.kek_versions import KekVersions, Target
-from core.service.key_changes import NOT_YET_OWN, check_movable, finished
+from core.service.key_changes import NOT_YET_OWN, check_movable, ends, finished
 from core.service.lru import LruCache
 from core.service.probes import Probes
 from core.service.providers import Providers
+from core.service.revocation.telling import Teller
 from core.service.rewrapper import Moved, Rewrapper
 from core.service.row_checks import RowChecks
 from core.service.state_gate import StateGate, TenantView
@@ -43,7 +44,6 @@ VERSION_CAUSES = frozenset({"disabled", "not_found"})
 """Causes of a denial that may be one version's alone."""
 NOT_FINAL = frozenset({"unknown", "network"})
 """Causes of a denial that do not mean that a KEK was withdrawn."""
-STATE_CHANGED = "keystead.key.state_changed"
 KEK_CHANGED = "keystead.key.kek_changed"
 BRANCH_KEY_BEGUN = "keystead.key.branch_key_begun"
 
@@ -60,7 +60,8 @@ class KeyMover:
         providers: Name the platform's KEK, and say what a signal means.
         probes: Renew a tenant's probe under a new version of its KEK.
         gate: Holds the tenant views.
-        events: Hear of changes of state.
+        teller: Tells changes of state.
+        events: Hear of changes of KEK.
         alarms: Tell the operator of a probe that is gone.
         now: Reads both clocks.
         backup_retention_days: Days after which a backup of the key store is gone.
@@ -77,6 +78,7 @@ class KeyMover:
         providers: Providers,
         probes: Probes,
         gate: StateGate,
+        teller: Teller,
         events: Events,
         alarms: Alarms,
         now: Callable[[], Instant],
@@ -90,7 +92,10 @@ class KeyMover:
         self._providers = providers
         self._probes = probes
         self._gate = gate
+        self._teller = teller
         self._events = events
+        self.on_reinstating: Callable[[TenantRecord], None] = _nothing_to_end
+        """Called before a revoked tenant's record goes back to a state that serves; ends its receipt, or raises."""
         self._alarms = alarms
         self._refused: LruCache[tuple[str, Kek], bool] = LruCache(1000)
         self._now = now
@@ -209,25 +214,36 @@ class KeyMover:
 
     def _finish(self, view: TenantView, record: TenantRecord, kek: Kek) -> None:
         lost, probe_digest = self._rewrapper.still_lost(view, record), self._probe(record, kek)
+        platform = self._providers.platform_kek.locator
+        if self._unborn(view, record):
+            lost = record.lost_keks
+        waits = platform in {kek.locator for kek in lost}
         if record.moving_from is None and lost == record.lost_keks and probe_digest == record.probe_digest:
             return
-        state, now = self._ends(record), datetime.fromtimestamp(self._now().wall, UTC)
+        now = datetime.fromtimestamp(self._now().wall, UTC)
         active = self._rows.read(view, record.branch_key_id, ACTIVE)
-        never = lost or record.kek == self._providers.platform_kek.locator
+        never = lost or record.kek == platform
         after = finished(
             record.with_floor(active.mac.sequence if active and active.mac else 0),
-            state=state,
+            ends(record, self._providers.platform_kek),
+            now.timestamp(),
             lost=lost,
             probe_digest=probe_digest,
             exclusive_from="" if never else (now + self._retention).strftime(CREATE_TIME_FORMAT),
-            since=now.strftime(CREATE_TIME_FORMAT),
+            fallback_branch_key=record.fallback_branch_key if waits else "",
         )
+        if record.state is State.REVOKED and after.state is not State.REVOKED:
+            self.on_reinstating(record)
         self._write(view, record, after)
+        self._teller.tell(after)
         if record.moving_from is not None:
             moved = {"from": record.moving_from, "to": record.kek}
             self._events.emit(KEK_CHANGED, record.tenant_id, moved)
-        if state is not record.state:
-            self._events.emit(STATE_CHANGED, record.tenant_id, {"from": record.state.value, "to": state.value})
+
+    def _unborn(self, view: TenantView, record: TenantRecord) -> bool:
+        # A process may be about to make the first row of a fallback's branch key: it must find the record as it was.
+        fallback = record.fallback_branch_key
+        return bool(fallback) and self._rows.read(view, fallback, ACTIVE) is None
 
     def _probe(self, record: TenantRecord, kek: Kek) -> str:
         # Asks the version that new data hangs on: an old one may be disabled without anything being withdrawn.
@@ -246,3 +262,7 @@ class KeyMover:
             raise Conflict("the tenant's record changed meanwhile")
         self._records.write(after, expected_revision=found[1])
         self._gate.refresh(view, forced=True)
+
+
+def _nothing_to_end(_record: TenantRecord) -> None:
+    """What is done about receipts until `KeyMover.on_reinstating` is set."""

@@ -3,73 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from core.domain.audit import AuditEntry
-from core.domain.checks import Report
-from core.domain.key_target import KeyTarget
 from core.domain.tenants import SYSTEM, TenantRecord, check_tenant_id
 from core.errors import InvalidRequest, KeysteadError, ProviderSignal, ServiceFault, StoreUnavailable
-from core.ports import AuditLog, Signer, TenantStore
-from core.service.access import AccessGate, Caller, Op, Operation
-from core.service.audit import AuditTrail
-from core.service.encryption import EncryptionService
-from core.service.handed_out_keys import HandedOutKeys
-from core.service.key_configuration import KeyConfiguration
-from core.service.key_exports import KeyExports
+from core.service.access import Caller, Op, Operation
+from core.service.key_operations import KeyOperations
 from core.service.results import (
     DataKeyGrant,
     DecryptItem,
     EncryptItem,
     Health,
-    KeyConfigured,
-    KeyExport,
-    KeyStatus,
-    Rotation,
-    SetupKit,
 )
-from core.service.rotation import RotationService
-from core.service.setup_kits import Consent, SetupKits
-from core.service.status import StatusService, with_found
-from core.service.tenants import Tenants
 
 MAX_BATCH = 100
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the operations are made of."""
-
-    gate: AccessGate
-    tenants: Tenants
-    encryption: EncryptionService
-    handed_out: HandedOutKeys
-    rotation: RotationService
-    status: StatusService
-    key_configuration: KeyConfiguration
-    setup_kits: SetupKits
-    key_exports: KeyExports
-    audit: AuditTrail
-    signer: Signer
-    tenant_store: TenantStore
-    audit_log: AuditLog
-
-
-class Keystead:
+class Keystead(KeyOperations):
     """All public operations. Each raises `KeysteadError`s that callers may see, `AccessDenied` among them.
 
     Args:
         parts: The services behind the operations.
     """
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-
     def admit(self, caller: Caller, operation: Operation, tenant_id: str | None) -> None:
         """Refuse a caller before its request is read; the operation itself checks again. See `AccessGate.admit`."""
         self._parts.gate.admit(caller, operation, tenant_id)
+
+    def time_left(self, seconds: float) -> AbstractContextManager[None]:
+        """Keep what this thread does inside the block within a host's remaining time; see `KmsBudget.within`."""
+        return self._parts.budget.within(seconds)
 
     def create_tenant(self, caller: Caller, tenant_id: str, *, display_name: str = "") -> tuple[TenantRecord, bool]:
         """Create a tenant, or find that it exists; see `Tenants.create`."""
@@ -86,11 +52,6 @@ class Keystead:
         """One tenant; see `Tenants.read`."""
         with self._parts.gate.enter(caller, Op.TENANT_SHOW, tenant_id):
             return self._parts.tenants.read(tenant_id)
-
-    def key_status(self, caller: Caller, tenant_id: str) -> KeyStatus:
-        """Status of a tenant's key; see `StatusService.status`."""
-        with self._parts.gate.enter(caller, Op.KEY_STATUS, tenant_id):
-            return self._parts.status.status(tenant_id)
 
     def update_tenant(
         self,
@@ -111,57 +72,6 @@ class Keystead:
             changes = {name: value for name, value in changes.items() if value is not None}
             facts.update(changes)
             return self._parts.tenants.update(tenant_id, **changes)
-
-    def validate_key(self, caller: Caller, tenant_id: str, target: KeyTarget) -> Report:
-        """Examine a key without changing anything; see `KeyConfiguration.validate`."""
-        with self._parts.gate.enter(caller, Op.KEY_VALIDATE, tenant_id) as facts:
-            facts.update(kek=target.locator)
-            report = self._parts.key_configuration.validate(tenant_id, target)
-            facts.update(passed=report.ok, failed=[check.name for check in report.failed()])
-            return report
-
-    def configure_key(self, caller: Caller, tenant_id: str, target: KeyTarget) -> KeyConfigured:
-        """Put a tenant under a KEK of its own, or under another; see `KeyConfiguration.configure`."""
-        with self._parts.gate.enter(caller, Op.KEY_CONFIGURE, tenant_id) as facts:
-            facts.update(kek=target.locator, role_arn=target.role_arn, entra_tenant=target.entra_tenant)
-            facts.update(activation=target.activation)
-            report = self._parts.key_configuration.configure(tenant_id, target, facts)
-            return KeyConfigured(report, self._parts.status.status(tenant_id))
-
-    def revert_key(self, caller: Caller, tenant_id: str) -> KeyStatus:
-        """Cancel a scheduled KEK, or go back to the platform's; see `KeyConfiguration.revert`."""
-        with self._parts.gate.enter(caller, Op.KEY_REVERT, tenant_id) as facts:
-            self._parts.key_configuration.revert(tenant_id, facts)
-            return self._parts.status.status(tenant_id)
-
-    def check_key(self, caller: Caller, tenant_id: str) -> KeyStatus:
-        """Do what is due for a tenant's key; see `KeyConfiguration.check`."""
-        with self._parts.gate.enter(caller, Op.KEY_CHECK, check_tenant_id(tenant_id)) as facts:
-            self._parts.key_configuration.check(tenant_id, facts)
-            return with_found(self._parts.status.status(tenant_id), facts)
-
-    def key_setup(self, caller: Caller, tenant_id: str, provider: str, entra_tenant: str = "") -> SetupKit:
-        """What the tenant does in its own cloud; see `SetupKits.kit`."""
-        with self._parts.gate.enter(caller, Op.KEY_SETUP, tenant_id):
-            return self._parts.setup_kits.kit(tenant_id, provider, entra_tenant)
-
-    def azure_consent(self, state: str, entra_tenant: str, *, consented: bool) -> Consent:
-        """What to tell an administrator whom Entra sends back; see `SetupKits.consent`. Open to all."""
-        return self._parts.setup_kits.consent(state, entra_tenant, consented=consented)
-
-    def key_export(self, caller: Caller, tenant_id: str) -> KeyExport:
-        """Everything needed to read messages without this service; see `KeyExports.export`."""
-        with self._parts.gate.enter(caller, Op.KEY_EXPORT, tenant_id) as facts:
-            export = self._parts.key_exports.export(tenant_id)
-            facts.update(rows=len(export.items))
-            return export
-
-    def rotate(self, caller: Caller, tenant_id: str) -> Rotation:
-        """Rotate a tenant's branch key; see `RotationService.rotate`."""
-        with self._parts.gate.enter(caller, Op.KEY_ROTATE, tenant_id) as facts:
-            rotation = self._parts.rotation.rotate(tenant_id)
-            facts.update(version=rotation.version, sequence=rotation.sequence)
-            return rotation
 
     def encrypt(self, caller: Caller, tenant_id: str, plaintext: bytes, context: Mapping[str, str]) -> bytes:
         """Encrypt one value; see `EncryptionService.encrypt`."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 
 from core.domain.causes import hint_for
 from core.domain.kek import Kek, KekDescription, KeyAccess, ProviderName, UnwrappedKey, WrappedKey
@@ -21,20 +22,28 @@ from core.errors import (
     OwnFault,
     ProviderSignal,
     Silence,
+    Unasked,
     VendorFault,
     WrapMismatch,
 )
 from core.ports import KeyConnector, KeyProvider
 from core.service.alarms import Alarms
 from core.service.kms_budget import KmsBudget
+from core.service.kms_slots import KmsSlots
+
+FAIR = 0.5
+"""Seconds in which a KMS that serves has answered. Not to answer in less says nothing of it: we were short of time."""
 
 
 class _Counted:
-    # A provider whose calls count as KMS time of the request under way.
+    # A provider whose calls count as KMS time of the request under way. A tenant's take one of its slots each.
 
-    def __init__(self, provider: KeyProvider, budget: KmsBudget) -> None:
+    def __init__(
+        self, provider: KeyProvider, budget: KmsBudget, hold: Callable[[float], AbstractContextManager[None]]
+    ) -> None:
         self._provider = provider
         self._budget = budget
+        self._hold = hold
 
     def wrap(self, kek: Kek, key: bytes, context: Mapping[str, str]) -> WrappedKey:
         with self._spending():
@@ -50,10 +59,20 @@ class _Counted:
 
     @contextmanager
     def _spending(self) -> Iterator[None]:
-        if self._budget.remaining() <= 0:
-            raise Silence("this request has no time left to wait for a key management system")
-        with self._budget.spending():
-            yield
+        with self._budget.spending(), self._hold(self._left()):
+            given = self._left()
+            try:
+                yield
+            except Silence as silence:
+                if given >= FAIR or isinstance(silence, OwnFault):
+                    raise
+                raise Unasked("this request had too little time left for a key management system to answer") from None
+
+    def _left(self) -> float:
+        left = self._budget.remaining()
+        if left <= 0:
+            raise Unasked("this request has no time left to wait for a key management system")
+        return left
 
 
 class Providers:
@@ -77,7 +96,9 @@ class Providers:
     ) -> None:
         self._alarms = alarms
         self._budget = budget
-        self.platform: KeyProvider = _Counted(platform, budget)
+        self._slots = KmsSlots()
+        # Every tenant hangs on the platform's KEK: none waits for another's slots there.
+        self.platform: KeyProvider = _Counted(platform, budget, lambda _: nullcontext())
         self.platform_kek = platform_kek
         self._connectors = dict(connectors)
 
@@ -101,7 +122,7 @@ class Providers:
         connector = self._connectors.get(access.kek.provider)
         try:
             if connector is not None:
-                return _Counted(connector.connect(access), self._budget)
+                return _Counted(connector.connect(access), self._budget, partial(self._slots.hold, access.tenant_id))
         except InvalidRequest:
             pass  # its Region, say, was taken out of the configuration
         raise VendorFault(

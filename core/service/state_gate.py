@@ -23,6 +23,8 @@ from core.service.timekeeper import Timekeeper
 Access = Literal["read", "write"]
 RETRY_SILENT_STORE = 1.0
 """Seconds between attempts while a silent store's last answer still counts."""
+REFUSAL_AGE = 2.0
+"""Seconds for which a record counts whose state refuses, or has each call prove the key: what ends it is seen soon."""
 ATTEMPTS = 3
 """How often a record is read again that was no longer fresh when it arrived."""
 _RETIRED = float("nan")
@@ -137,8 +139,10 @@ class StateGate:
         self._store_silence = store_silence
         self._views: LruCache[str, TenantView] = LruCache(limit, on_evict=TenantView.retire)
         self._lock = Lock()
-        self.on_scheduled: Callable[[TenantView], None] = _nothing_scheduled
+        self.on_scheduled: Callable[[TenantView], None] = _nothing_done
         """Called before an operation of a tenant whose own key is scheduled; activates it where that is due."""
+        self.on_trouble: Callable[[TenantView], None] = _nothing_done
+        """Called before an operation of a tenant whose key is in trouble; sees to it that it is checked."""
 
     def enter(self, tenant_id: str, access: Access) -> TenantView:
         """A tenant's view, fresh now and allowing the access.
@@ -152,6 +156,8 @@ class StateGate:
         view = self.enter_any(tenant_id)
         if view.record.state is State.SCHEDULED:
             self.on_scheduled(view)
+        elif view.record.state not in _CALM:
+            self.on_trouble(view)
         view.require(access)
         return view
 
@@ -242,11 +248,12 @@ class StateGate:
     def _take(self, view: TenantView, record: TenantRecord, started: Instant) -> None:
         if view.read_at != LONG_AGO and _must_purge(view.record, record):
             view.purge()
-        rule = RULES[record.state]
-        view.record, view.may_read, view.may_write = record, rule.may_read, rule.may_write
+        view.record, view.may_read, view.may_write = record, record.may_read, record.may_write
         view.read_at = started
         view.saw(record.branch_key_id, record.sequence_floor)
-        view.counts_until(_until_activation(record, started, started.plus(self._state_age)))
+        lenient = record.may_read and record.may_write and not RULES[record.state].proves
+        age = self._state_age if lenient else min(self._state_age, REFUSAL_AGE)
+        view.counts_until(_until_activation(record, started, started.plus(age)))
 
     def purge(self, tenant_id: str) -> None:
         """Make a tenant's cached keys useless in this process, at once."""
@@ -276,8 +283,8 @@ class StateGate:
             return view
 
 
-def _nothing_scheduled(_view: TenantView) -> None:
-    """What is done about scheduled keys until `StateGate.on_scheduled` is set."""
+def _nothing_done(_view: TenantView) -> None:
+    """What is done about scheduled keys, and those in trouble, until `StateGate` is told."""
 
 
 def _until_activation(record: TenantRecord, now: Instant, deadline: Instant) -> Instant:
@@ -288,7 +295,8 @@ def _until_activation(record: TenantRecord, now: Instant, deadline: Instant) -> 
     return Instant(min(deadline.wall, activation), deadline.boot) if activation > now.wall else deadline
 
 
-_CACHED_KEYS_SERVE = frozenset({State.ACTIVE, State.DEGRADED})
+_CALM = frozenset({State.PLATFORM, State.ACTIVE, State.SUSPENDED})
+_CACHED_KEYS_SERVE = frozenset({State.ACTIVE, State.DEGRADED, State.UNREACHABLE, State.WRITE_BLOCKED})
 
 
 def _must_purge(old: TenantRecord, new: TenantRecord) -> bool:
@@ -300,5 +308,5 @@ def _must_purge(old: TenantRecord, new: TenantRecord) -> bool:
         new.branch_key_id,
     )
     gated = old.state is not new.state and not {old.state, new.state} <= _CACHED_KEYS_SERVE
-    tightened = new.policy.lease < old.policy.lease or new.policy.outage_grace < old.policy.outage_grace
-    return moved or gated or tightened
+    tightened = new.lease < old.lease or new.policy.outage_grace < old.policy.outage_grace
+    return moved or gated or tightened or (old.falls_back and not new.falls_back)

@@ -11,13 +11,19 @@ from core.domain.instants import parse_instant
 from core.domain.kek import Kek
 from core.domain.states import RULES
 from core.domain.tenants import TenantRecord
+from core.domain.withdrawals import instant
 from core.service.providers import Providers
 from core.service.results import KeyStatus, MoveProgress
+from core.service.revocation.telling import Teller
+from core.service.revocation.turns import Turns
 from core.service.rotation import RotationService, due
 from core.service.row_checks import RowChecks
 from core.service.state_gate import StateGate
 from core.service.tenants import Tenants
 from core.service.timekeeper import Timekeeper
+
+TIMELINE = 50
+"""Changes of state that a status tells."""
 
 
 class StatusService:
@@ -30,6 +36,8 @@ class StatusService:
         rows: Read and check the versions.
         providers: Name the platform's KEK.
         timekeeper: Reads the clock.
+        teller: Keeps the timelines.
+        turns: Know what the last check of a key found.
         state_age: Seconds for which a record counts; the kill switch's bound.
     """
 
@@ -41,6 +49,8 @@ class StatusService:
         rows: RowChecks,
         providers: Providers,
         timekeeper: Timekeeper,
+        teller: Teller,
+        turns: Turns,
         *,
         state_age: float,
     ) -> None:
@@ -50,6 +60,8 @@ class StatusService:
         self._rows = rows
         self._providers = providers
         self._timekeeper = timekeeper
+        self._teller = teller
+        self._turns = turns
         self._state_age = state_age
 
     def status(self, tenant_id: str) -> KeyStatus:
@@ -70,11 +82,13 @@ class StatusService:
             for stored in self._rows.versions(view, branch_key_id)
         ]
         former = [self._rows.read(view, branch_key_id, ACTIVE) for branch_key_id in record.former_branch_keys]
-        unreadable = sum(under.key.locator not in record.keks for under in versions)
+        platform = self._providers.platform_kek.locator
+        unreadable = sum(under.key.locator not in {*record.keks, platform} for under in versions)
         rows = (active.row.kek, *versions, *(stored.row.kek for stored in former if stored))
         named = {under.locator for under in rows if under.versioned}
         behind = sum(under.key.locator == record.kek and under != active.row.kek for under in versions)
         rule, kek, rotation_due = RULES[record.state], Kek(record.kek), due(active, record)
+        turn, withdrawal = self._turns.read(tenant_id), record.withdrawal
         return KeyStatus(
             tenant_id=tenant_id,
             state=record.state,
@@ -93,11 +107,11 @@ class StatusService:
             rotation_due=rotation_due,
             policy=record.policy,
             bounds={
-                "kms_answers": record.policy.lease,
-                "kms_silent": max(record.policy.lease, record.outage_grace),
+                "kms_answers": record.lease,
+                "kms_silent": max(record.lease, record.outage_grace),
                 "kill_switch": self._state_age,
             },
-            warnings=tuple(self._warnings(record, rotation_due, unreadable, behind)),
+            warnings=(*self._warnings(record, rotation_due, unreadable, behind), *turn.warnings),
             nickname=record.binding.nickname,
             role_arn=record.binding.role_arn,
             entra_tenant=record.binding.entra_tenant,
@@ -108,6 +122,16 @@ class StatusService:
             pending=record.pending,
             move=_progress(record, versions),
             unreadable_versions=unreadable,
+            may_read=record.may_read,
+            may_write=record.may_write,
+            first_denial=withdrawal.first_denial if withdrawal else "",
+            confirmed=withdrawal.confirmed if withdrawal else "",
+            kms_code=withdrawal.kms_code if withdrawal else "",
+            request_id=withdrawal.request_id if withdrawal else "",
+            receipt=withdrawal.receipt if withdrawal else "",
+            falls_back=record.falls_back,
+            checked=instant(turn.checked) if turn.checked else "",
+            timeline=self._teller.timeline(tenant_id)[-TIMELINE:],
         )
 
     def _warnings(self, record: TenantRecord, rotation_due: str, unreadable: int, behind: int) -> Iterator[str]:
@@ -118,8 +142,11 @@ class StatusService:
             yield "A change of key is under way or was cut short; 'keystead check' goes on with it."
         if record.pending is not None and parse_instant(record.pending.activation) <= now:
             yield "The scheduled key's date has passed and it is not in force yet; 'keystead check' activates it."
+        if record.fallback_branch_key:
+            yield "New data went under the platform's key, by the tenant's choice, until its own serves again."
         if unreadable:
-            former = ", ".join(lost.locator for lost in record.lost_keks)
+            platform = self._providers.platform_kek.locator
+            former = ", ".join(lost.locator for lost in record.lost_keks if lost.locator != platform)
             yield f"{unreadable} older versions wait under a former key that refuses, until it returns: {former}"
         if behind and record.moving_from is None:
             yield (

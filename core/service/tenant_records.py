@@ -10,9 +10,11 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
+from core.domain.policy_caps import UNCAPPED, PolicyCaps
 from core.domain.tenants import MAC_FIELD, RECORD, TenantRecord
 from core.errors import Conflict, StoreCorrupt
 from core.ports import Document, TenantStore
@@ -30,12 +32,14 @@ class TenantRecords:
         store: Holds them.
         macs: Holds the key.
         alarms: Tell the operator of a record that fails.
+        caps: The operator's, by which every record read is bound.
     """
 
-    def __init__(self, store: TenantStore, macs: RowMacs, alarms: Alarms) -> None:
+    def __init__(self, store: TenantStore, macs: RowMacs, alarms: Alarms, caps: PolicyCaps = UNCAPPED) -> None:
         self._store = store
         self._macs = macs
         self._alarms = alarms
+        self._caps = caps
 
     def read(self, tenant_id: str) -> tuple[TenantRecord, int] | None:
         """A tenant's record and its revision, or None.
@@ -108,7 +112,7 @@ class TenantRecords:
         record = TenantRecord.from_body(body)
         if record.tenant_id != document.tenant_id:
             raise self._corrupt(document, "it belongs to another tenant")
-        return record
+        return record if self._caps == UNCAPPED else replace(record, caps=self._caps)
 
     def _mac(self, body: Mapping[str, Any]) -> str:
         text = json.dumps(dict(body), sort_keys=True, separators=(",", ":"))

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SYSTEM = "_system"
 MAX_CHECKPOINTS = 16 * 1024 * 1024
 """Bytes of a file of checkpoints."""
+MAX_KEY_SET = 256 * 1024
+"""Bytes of a file of public keys."""
 
 
 @click.group()
@@ -37,6 +39,7 @@ def audit() -> None:
 Examples:
   keystead audit verify
   keystead audit verify --tenant acme --checkpoint acme.checkpoints
+  keystead audit verify --jwks jwks.json
 """
 )
 @click.option(
@@ -50,20 +53,38 @@ Examples:
     metavar="FILE",
     help="Signed checkpoints kept elsewhere: lines, or what GET .../audit/checkpoints answers. Repeat for more.",
 )
+@click.option(
+    "--jwks",
+    "jwks_files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Public keys that signed, besides those of the data directory: what GET /.well-known/jwks.json answers. Repeat"
+    " for more [the file of KEYSTEAD_RETIRED_SIGNING_KEYS].",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per chain.")
 @options.data_option
 @click.pass_context
-def verify(ctx: click.Context, tenant: str, checkpoint_files: Sequence[Path], as_json: bool, data: Path | None) -> None:
+def verify(
+    ctx: click.Context,
+    tenant: str,
+    checkpoint_files: Sequence[Path],
+    jwks_files: Sequence[Path],
+    as_json: bool,
+    data: Path | None,
+) -> None:
     """Check that no entry of an audit chain was changed, cut out, moved or cut off.
 
     Works on the data directory itself, while the service runs or not, and writes nothing. A chain cut off at its end
     shows only against a checkpoint: those kept in the store are always used, those kept elsewhere hold even if the
     store was rewritten. A chain that must have entries and has none does not hold.
+
+    A service that signs in a KMS has no signing keys in its data directory: give them with --jwks.
     """
     from core.bootstrap import open_audit
 
     checkpoints = by_chain([line for path in checkpoint_files for line in read_checkpoints(path)])
-    with closing(open_audit(audited(data))) as store:
+    with closing(open_audit(audited(data), public_keys(jwks_files))) as store:
         verdicts = verify_chains(store, tenant, checkpoints)
     for verdict in verdicts:
         click.echo(json.dumps(asdict(verdict)) if as_json else printable(_line(verdict)))
@@ -81,6 +102,43 @@ def audited(data: Path | None) -> Path:
     from core.bootstrap import KEKS, SIGNING
 
     return options.existing_data(data, KEKS, SIGNING)
+
+
+def public_keys(jwks_files: Sequence[Path]) -> list[Mapping[str, Any]]:
+    """The public keys of some files, or of the settings if no file is named.
+
+    Raises:
+        InvalidRequest: A file is not a JWK set.
+        SettingsError: The settings cannot be read, or the file that they name.
+        OSError: A file cannot be read.
+    """
+    from functions.settings import Settings
+    from functions.signing_settings import retired_signing_keys
+
+    if not jwks_files:
+        return list(retired_signing_keys(Settings.from_env()))
+    return [key for path in jwks_files for key in read_key_set(path)]
+
+
+def read_key_set(path: Path) -> list[Mapping[str, Any]]:
+    """Read the keys of a file that holds a JWK set (RFC 7517, 5).
+
+    Raises:
+        InvalidRequest: It holds something else.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        data = file.read(MAX_KEY_SET + 1)
+    try:
+        keys = json.loads(data)["keys"]
+        if len(data) > MAX_KEY_SET or not isinstance(keys, list) or not keys:
+            raise ValueError
+        if not all(isinstance(key, dict) for key in keys):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, RecursionError):
+        hint = "a service publishes its own at /.well-known/jwks.json"
+        raise InvalidRequest(f"{path} is not a set of public keys", hint=hint) from None
+    return list(keys)
 
 
 def verify_chains(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from core.errors import AccessDenied, KeysteadError, Unauthenticated
 from functions.cli import options
 from functions.cli.exits import Exit, exit_for
 from functions.cli.key.status import version_of
+from functions.cli.key.withdrawal import withdrawal
 from functions.cli.output import counted, printable
 
 if TYPE_CHECKING:
@@ -44,10 +46,11 @@ def rotate(tenant: str, as_json: bool, url: str | None, token_file: Path | None,
 def check(
     ctx: click.Context, tenant: str, as_json: bool, url: str | None, token_file: Path | None, ca_file: Path | None
 ) -> None:
-    """Do what is due for keys.
+    """Have the KMS asked now, and do what is due for keys.
 
-    Activates those whose date has come, finishes changes that were interrupted, fetches what a key that returned gives
-    back, and takes up a new version of a key in Azure Key Vault.
+    Tells what was found: a key that its KMS refuses is no failure of this command. Activates keys whose date has come,
+    finishes changes that were interrupted, fetches what a key that returned gives back, and takes up a new version of a
+    key in Azure Key Vault.
 
     For one tenant (scope key:manage, or an operator's token), or with an operator's token and no tenant for all of
     them, a line each. Ends with the code of the first failure, after all were tried.
@@ -60,7 +63,7 @@ def check(
             may_read = not as_json and "key:read" in options.claimed_scopes(where.token)
             before = client.key_status(one).kek_version if may_read else ""
             found = client.check_key(one)
-            click.echo(json.dumps(asdict(found)) if as_json else _line(found, before))
+            click.echo(json.dumps(asdict(found)) if as_json else "\n".join(_found(found, before)))
             return
         codes = [_check_one(client, other.tenant_id, as_json=as_json) for other in client.list_tenants()]
     ctx.exit(next((code for code in codes if code), Exit.OK))
@@ -85,6 +88,15 @@ def _check_one(client: KeysteadClient, tenant_id: str, *, as_json: bool) -> Exit
         return exit_for(error)
     click.echo(json.dumps(asdict(found)) if as_json else _line(found))
     return Exit.OK
+
+
+def _found(found: KeyStatus, before: str) -> Iterator[str]:
+    """What was found of one key: its line, and below it what is wrong."""
+    yield _line(found, before)
+    told = [("", found.wording), ("remedy", found.remedy)] if found.remedy else []
+    for name, text in (*told, *withdrawal(found)):
+        if text:
+            yield printable(f"  {name:<12}  {text}").rstrip()
 
 
 def _line(found: KeyStatus, before: str = "") -> str:

@@ -14,8 +14,13 @@ from functions.cli.inspect_message import inspect
 from functions.cli.key.group import key
 from functions.cli.key.status import status
 from functions.cli.keys import check, rotate
+from functions.cli.kill_switch import resume, suspend
+from functions.cli.policy import policy
+from functions.cli.receipt_verify import receipt
+from functions.cli.receipts import receipts
 from functions.cli.serve import serve
 from functions.cli.tenant import tenant
+from functions.cli.timeline import timeline
 from functions.cli.token import token
 
 
@@ -40,7 +45,27 @@ def cli() -> None:
     """Keystead: every customer holds the key to its own data."""
 
 
-for command in (serve, demo, token, tenant, encrypt, decrypt, inspect, key, rotate, status, check, audit, emulator):
+for command in (
+    serve,
+    demo,
+    token,
+    tenant,
+    encrypt,
+    decrypt,
+    inspect,
+    key,
+    rotate,
+    status,
+    check,
+    policy,
+    suspend,
+    resume,
+    timeline,
+    receipts,
+    receipt,
+    audit,
+    emulator,
+):
     cli.add_command(command)
 
 

@@ -12,7 +12,7 @@ from functions.cli import options
 
 PRESETS: Mapping[str, tuple[str, ...]] = {
     "app": ("data:encrypt", "data:decrypt", "data:keys"),
-    "admin": ("key:read", "key:manage", "audit:read"),
+    "admin": ("key:read", "key:manage", "key:suspend", "audit:read"),
     "operator": ("platform:operate",),
 }
 """Short names for scopes that go together."""

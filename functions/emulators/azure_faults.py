@@ -12,11 +12,21 @@ from functions.emulators.azure_errors import AADSTS
 from functions.emulators.faults import MAX_FAULTS, MAX_NUMBER
 
 Corruption = Literal[
-    "", "bytes", "truncated", "no_object", "no_value", "value", "value_length", "no_kid", "other_key", "other_version"
+    "",
+    "bytes",
+    "truncated",
+    "no_object",
+    "no_value",
+    "value",
+    "value_length",
+    "no_kid",
+    "other_key",
+    "other_version",
+    "public_key",
 ]
 CORRUPTIONS: tuple[Corruption, ...] = (
     *("", "bytes", "truncated", "no_object", "no_value", "value", "value_length", "no_kid"),
-    *("other_key", "other_version"),
+    *("other_key", "other_version", "public_key"),
 )
 
 
@@ -123,7 +133,7 @@ class Call:
         host: Whom it was for.
         operation: Of Entra ``token``, ``discovery``, ``identity`` (a managed identity's token). Of a vault
             ``challenge`` (no token was presented), ``get``, ``versions``, ``list``, ``create``, ``rotate``, ``update``,
-            ``delete``, ``wrapkey``, ``unwrapkey``, ``encrypt``, ``decrypt``, ``rotationpolicy``,
+            ``delete``, ``wrapkey``, ``unwrapkey``, ``encrypt``, ``decrypt``, ``sign``, ``rotationpolicy``,
             ``set-rotationpolicy``, ``deleted``, ``list-deleted``, ``recover``, ``purge``, or ``unknown``.
         key: Name of the key as asked for, or "".
         version: As asked for: "" where none was.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from functions.emulators.azure_errors import AzureError, EntraError
+from functions.emulators.keyvault_material import Material, generate_rsa
 
 if TYPE_CHECKING:
     from functions.emulators.azure_faults import AzureFault, Corruption
@@ -127,3 +128,5 @@ def _damage(found: dict[str, Any], named: dict[str, Any], how: Corruption) -> No
         named["kid"] = "/".join([*parts[:4], "another", *parts[5:]])
     elif how == "other_version":
         named["kid"] = f"{kid[:-32]}{'0' * 32}"
+    elif how == "public_key" and named.get("kty", "").startswith("EC"):
+        named |= Material.generate("EC", 256, generate_rsa).public()

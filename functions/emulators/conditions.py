@@ -20,6 +20,7 @@ KNOWN = frozenset(
         *("kms:granteeprincipal", "kms:grantisforawsresource", "kms:grantoperations", "kms:keyorigin", "kms:keyspec"),
         *("kms:keyusage", "kms:multiregion", "kms:viaservice"),
         *("sts:externalid", "sts:rolesessionname", "sts:sourceidentity"),
+        *("kms:signingalgorithm", "kms:messagetype"),
     }
 )
 KNOWN_PREFIXES = ("kms:encryptioncontext:", "aws:principaltag/", "aws:resourcetag/")

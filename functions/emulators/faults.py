@@ -7,7 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Corruption = Literal["", "bytes", "truncated", "no_plaintext", "no_ciphertext", "other_key_id", "plaintext_length"]
+Corruption = Literal[
+    "",
+    "bytes",
+    "truncated",
+    "no_plaintext",
+    "no_ciphertext",
+    "other_key_id",
+    "plaintext_length",
+    "signature",
+    "public_key",
+]
 CORRUPTIONS: tuple[Corruption, ...] = (
     "",
     "bytes",
@@ -16,6 +26,8 @@ CORRUPTIONS: tuple[Corruption, ...] = (
     "no_ciphertext",
     "other_key_id",
     "plaintext_length",
+    "signature",
+    "public_key",
 )
 MAX_FAULTS = 1000
 MAX_NUMBER = 10**6
@@ -39,8 +51,8 @@ class Fault:
         reset: Break the connection instead of acting.
         body: Answer with these bytes instead of acting, as a proxy would.
         content_type: Of ``body``.
-        corrupt: Act, then damage the answer: ``bytes`` is no UTF-8, ``truncated`` is no JSON, the others lack or
-            change a field.
+        corrupt: Act, then damage the answer: ``bytes`` is no UTF-8, ``truncated`` is no JSON, ``signature`` and
+            ``public_key`` put those of another key in, the others lack or change a field.
         lost: Act, then break the connection: done, but the answer is lost.
     """
 

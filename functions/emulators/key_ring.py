@@ -17,7 +17,7 @@ from functions.emulators.policies import Ask
 CROSS_ACCOUNT = frozenset(
     {
         *("Encrypt", "Decrypt", "ReEncrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "DescribeKey"),
-        *("GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext"),
+        *("GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext", "Sign", "GetPublicKey"),
         *("GetKeyRotationStatus", "CreateGrant", "ListGrants", "RetireGrant", "RevokeGrant"),
     }
 )

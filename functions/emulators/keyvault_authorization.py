@@ -67,6 +67,7 @@ PERMISSIONS: Mapping[str, Permission] = {
     "rotate": Permission("rotate", "keys/rotate/action", "rotate"),
     "rotationpolicy": Permission("rotationpolicy", "keyrotationpolicies/read", "getrotationpolicy"),
     "set-rotationpolicy": Permission("rotationpolicy", "keyrotationpolicies/write", "setrotationpolicy"),
+    "sign": Permission("sign", "keys/sign/action", "sign"),
     "unwrapkey": Permission("unwrap", "keys/unwrap/action", "unwrapKey"),
     "update": Permission("update", "keys/update/action", "update"),
     "versions": Permission("read", "keys/read", "list"),

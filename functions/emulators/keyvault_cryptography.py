@@ -1,4 +1,4 @@
-"""Wrap, unwrap, encrypt and decrypt as Key Vault allows them: by a version's state, its window and its permitted uses.
+"""Wrap, unwrap, encrypt, decrypt and sign as Key Vault allows them: by a version's state, window and permitted uses.
 
 Sources: Key Vault, "About keys" (outside of the window the service still decrypts, unwraps and verifies); reports of
 users that a disabled key still wraps, which is why that is a switch.
@@ -21,9 +21,13 @@ USES: Mapping[str, str] = {
     "unwrapkey": "unwrapKey",
     "encrypt": "encrypt",
     "decrypt": "decrypt",
+    "sign": "sign",
 }
 """The permitted use that an operation needs, by the last part of its path."""
-_CREATING = frozenset({"wrapKey", "encrypt"})
+_PUBLIC = frozenset({"wrapKey", "encrypt"})
+"""Uses of a pair's public key."""
+_CREATING = _PUBLIC | {"sign"}
+"""Uses that make something new: outside of the version's window they are refused."""
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
 
 
@@ -33,7 +37,8 @@ def perform(version: KeyVersion, operation: str, body: bytes, now: float, *, str
     Args:
         version: Of the key.
         operation: One of `USES`.
-        body: JSON with ``alg`` and ``value``; of an algorithm with a tag also ``iv``, ``tag`` and ``aad``.
+        body: JSON with ``alg`` and ``value`` (to sign: a digest); of an algorithm with a tag also ``iv``, ``tag`` and
+            ``aad``.
         now: Seconds since the epoch.
         strict: Whether a disabled key refuses to wrap and encrypt too.
 
@@ -45,7 +50,7 @@ def perform(version: KeyVersion, operation: str, body: bytes, now: float, *, str
             to the version.
     """
     use = USES[operation]
-    if not version.enabled and (strict or use not in _CREATING):
+    if not version.enabled and (strict or use not in _PUBLIC):
         raise forbidden("KeyDisabled", f"Operation {use} is not allowed on a disabled key.")
     if use in _CREATING:
         if version.nbf is not None and now < version.nbf:
@@ -60,7 +65,8 @@ def perform(version: KeyVersion, operation: str, body: bytes, now: float, *, str
         raise bad_parameter("Property 'alg' is missing or no text.")
     if algorithm in GCM and use in ("encrypt", "decrypt"):
         return _perform_with_tag(version, use, algorithm, value, found)
-    act = version.material.encrypt if use in _CREATING else version.material.decrypt
+    material = version.material
+    act = {"sign": material.sign, "wrapKey": material.encrypt, "encrypt": material.encrypt}.get(use, material.decrypt)
     return {"value": base64url(act(algorithm, value))}
 
 

@@ -1,4 +1,4 @@
-"""What a key is made of, and what it does: RSA-OAEP, AES key wrap and GCM; an EC key does none of it here."""
+"""What a key is made of, and what it does: RSA-OAEP, AES key wrap and GCM; an EC key signs, and an RSA key does not."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 from cryptography.hazmat.primitives.serialization import (
@@ -48,6 +49,12 @@ _PADDINGS: Mapping[str, Callable[[], padding.AsymmetricPadding]] = {
 _KEY_WRAPS: Mapping[str, int] = {"A128KW": 128, "A192KW": 192, "A256KW": 256}
 GCM: Mapping[str, int] = {"A128GCM": 128, "A192GCM": 192, "A256GCM": 256}
 """Algorithms that encrypt with a nonce and give a tag: bits of the key by name."""
+_ECDSA: Mapping[str, tuple[int, hashes.HashAlgorithm]] = {
+    "ES256": (256, hashes.SHA256()),
+    "ES384": (384, hashes.SHA384()),
+    "ES512": (521, hashes.SHA512()),
+}
+"""Signing algorithms: bits of the curve, and the digest."""
 NONCE_BYTES, TAG_BYTES = 12, 16
 
 
@@ -155,6 +162,20 @@ class Material:
             with suppress(InvalidTag):
                 return self._gcm(algorithm).decrypt(nonce, ciphertext + tag, aad)
         raise bad_parameter("The value could not be decrypted with this key.")
+
+    def sign(self, algorithm: str, digest: bytes) -> bytes:
+        """Sign a digest: r and s, one after the other.
+
+        Raises:
+            AzureError: 400 for an algorithm that this key does not do, or bytes that are no such digest.
+        """
+        size, hashing = _ECDSA.get(algorithm, (0, hashes.SHA256()))
+        if not isinstance(self.private, ec.EllipticCurvePrivateKey) or size != self.size:
+            raise self._mismatch(algorithm)
+        if len(digest) != hashing.digest_size:
+            raise bad_parameter(f"The value is no digest for '{algorithm}'.")
+        numbers = decode_dss_signature(self.private.sign(digest, ec.ECDSA(Prehashed(hashing))))
+        return b"".join(number.to_bytes((size + 7) // 8, "big") for number in numbers)
 
     def _gcm(self, algorithm: str) -> AESGCM:
         if isinstance(self.private, bytes) and GCM.get(algorithm) == self.size:

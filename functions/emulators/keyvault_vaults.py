@@ -14,7 +14,7 @@ Access = Literal["rbac", "policy"]
 Network = Literal["open", "firewall", "private"]
 ACTIONS = (
     *("read", "wrap", "unwrap", "encrypt", "decrypt", "create", "update", "rotate", "delete", "rotationpolicy"),
-    *("deleted", "recover", "purge"),
+    *("deleted", "recover", "purge", "sign"),
 )
 """What can be granted."""
 DAY = 86_400

@@ -27,6 +27,7 @@ from functions.emulators.key_ring import Request
 from functions.emulators.kms_cryptography import Cryptography
 from functions.emulators.kms_grants import Grants
 from functions.emulators.kms_management import Management
+from functions.emulators.kms_signing import Signing
 from functions.emulators.sts import Sts
 from functions.emulators.world import World
 
@@ -54,7 +55,7 @@ MAX_CALLS = 10_000
 _READS = frozenset(
     {
         *("Encrypt", "Decrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "ReEncrypt", "ListKeys"),
-        *("GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext"),
+        *("GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext", "Sign", "GetPublicKey"),
         *("DescribeKey", "GetKeyRotationStatus", "GetKeyPolicy", "ListGrants", "GetCallerIdentity"),
     }
 )
@@ -102,7 +103,7 @@ class KmsEmulator(World):
         super().__init__(now, sleep)
         self._calls: deque[Call] = deque(maxlen=MAX_CALLS)
         cryptography, management = Cryptography(self.ring), Management(self.ring)
-        grants, sts = Grants(self.ring), Sts(self.identities)
+        signing, grants, sts = Signing(self.ring), Grants(self.ring), Sts(self.identities)
         self._operations: Mapping[tuple[Service, str], Callable[[Request], dict[str, Any]]] = {
             ("kms", "Encrypt"): cryptography.encrypt,
             ("kms", "Decrypt"): cryptography.decrypt,
@@ -111,6 +112,8 @@ class KmsEmulator(World):
             ("kms", "GenerateDataKeyPair"): cryptography.generate_data_key_pair,
             ("kms", "GenerateDataKeyPairWithoutPlaintext"): cryptography.generate_data_key_pair_without_plaintext,
             ("kms", "ReEncrypt"): cryptography.re_encrypt,
+            ("kms", "Sign"): signing.sign,
+            ("kms", "GetPublicKey"): signing.get_public_key,
             ("kms", "CreateKey"): management.create_key,
             ("kms", "ListKeys"): management.list_keys,
             ("kms", "DescribeKey"): management.describe_key,

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from typing import Any
-
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from functions.emulators.aws_errors import AwsError, invalid
 from functions.emulators.key_ring import KeyRing, Request, dry_run
-from functions.emulators.kms_keys import SYMMETRIC, Key, tag_of
+from functions.emulators.kms_keys import Key, tag_of
+from functions.emulators.kms_specs import CURVES, RSA_BITS, SYMMETRIC, key_pair
 
 MAX_PLAINTEXT = 4096
 MAX_CIPHERTEXT = 6144
 _DATA_KEY_BYTES = {"AES_128": 16, "AES_256": 32}
-_CURVES: Mapping[str, ec.EllipticCurve] = {
-    "ECC_NIST_P256": ec.SECP256R1(),
-    "ECC_NIST_P384": ec.SECP384R1(),
-    "ECC_NIST_P521": ec.SECP521R1(),
-}
-_RSA_BITS = {"RSA_2048": 2048, "RSA_3072": 3072, "RSA_4096": 4096}
 
 
 class Cryptography:
@@ -97,14 +88,14 @@ class Cryptography:
 
     def _generate_pair(self, request: Request, *, with_plaintext: bool) -> dict[str, Any]:
         spec, context = request.text("KeyPairSpec"), request.context()
-        if spec not in _CURVES and spec not in _RSA_BITS:
+        if spec not in CURVES and spec not in RSA_BITS:
             raise invalid("Value at 'keyPairSpec' failed to satisfy constraint, or the emulator does not have it")
         key = self._usable(request, self._ring.find(request), context)
         if key.custom_key_store_id is not None:
             raise AwsError("UnsupportedOperationException", "keys in custom key stores make no key pairs")
         if request.dry_run:
             raise dry_run()
-        private, public = _key_pair(spec)
+        private, public = key_pair(spec)
         found = {
             "PrivateKeyCiphertextBlob": key.encrypt(private, context),
             "PublicKey": public,
@@ -149,20 +140,6 @@ def _blob(request: Request, name: str, limit: int) -> bytes:
 def _require_algorithm(request: Request, name: str) -> None:
     if request.params.get(name, SYMMETRIC) != SYMMETRIC:
         raise AwsError("InvalidKeyUsageException", "the algorithm is not one of this key's")
-
-
-def _key_pair(spec: str) -> tuple[bytes, bytes]:
-    """A private and its public key, both in DER."""
-    made = (
-        ec.generate_private_key(_CURVES[spec])
-        if spec in _CURVES
-        else rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS[spec])
-    )
-    der, plain = serialization.Encoding.DER, serialization.NoEncryption()
-    return (
-        made.private_bytes(der, serialization.PrivateFormat.PKCS8, plain),
-        made.public_key().public_bytes(der, serialization.PublicFormat.SubjectPublicKeyInfo),
-    )
 
 
 def _data_key_bytes(request: Request) -> int:

@@ -12,6 +12,7 @@ OPERATIONS = frozenset(
     {
         *("Decrypt", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "ReEncryptFrom", "ReEncryptTo"),
         *("GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext", "CreateGrant", "RetireGrant", "DescribeKey"),
+        *("Sign", "GetPublicKey"),
     }
 )
 CONSTRAINTS = frozenset({"EncryptionContextEquals", "EncryptionContextSubset"})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from functions.emulators.aws_errors import AwsError
+from functions.emulators.kms_specs import ENCRYPT, SYMMETRIC, algorithms, new_material
 from functions.emulators.policies import Policy
 
 DAY = 86400.0
@@ -21,7 +21,6 @@ MAGIC = b"\x01KSE"
 TAG_BYTES = 16
 _HEADER = len(MAGIC) + TAG_BYTES + 4
 _IV = 12
-SYMMETRIC = "SYMMETRIC_DEFAULT"
 _STATE_TEXTS: Mapping[str, str] = {
     "PendingDeletion": "pending deletion",
     "PendingImport": "pending import",
@@ -61,7 +60,7 @@ class Key:
     policy: Policy
     created: float
     spec: str = SYMMETRIC
-    usage: str = "ENCRYPT_DECRYPT"
+    usage: str = ENCRYPT
     origin: str = "AWS_KMS"
     custom_key_store_id: str | None = None
     multi_region: bool = False
@@ -74,13 +73,14 @@ class Key:
     deletion_date: float | None = None
     deletion_days: int = 0
     valid_to: float | None = None
-    backing: list[bytes] = field(default_factory=lambda: [secrets.token_bytes(32)], repr=False)
+    backing: list[bytes] = field(default_factory=list, repr=False)
     grants: dict[str, Grant] = field(default_factory=dict)
     tag: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         # What its ciphertexts name it by.
         self.tag = hashlib.sha256(self.arn.encode()).digest()[:TAG_BYTES]
+        self.backing = self.backing or [new_material(self.spec)]
 
     @property
     def account(self) -> str:
@@ -136,7 +136,7 @@ class Key:
         Raises:
             AwsError: ``InvalidKeyUsageException``.
         """
-        if self.spec != SYMMETRIC or self.usage != "ENCRYPT_DECRYPT":
+        if self.spec != SYMMETRIC or self.usage != ENCRYPT:
             raise AwsError("InvalidKeyUsageException", f"{self.arn} is {self.spec} for {self.usage}.")
 
     def encrypt(self, plaintext: bytes, context: Mapping[str, str]) -> bytes:
@@ -176,10 +176,8 @@ class Key:
             "CustomerMasterKeySpec": self.spec,
             "KeySpec": self.spec,
             "MultiRegion": self.multi_region,
+            **algorithms(self.spec, self.usage),
         }
-        if self.usage == "ENCRYPT_DECRYPT":
-            symmetric = self.spec == SYMMETRIC
-            found["EncryptionAlgorithms"] = [SYMMETRIC] if symmetric else ["RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256"]
         if self.deletion_date is not None:
             found["DeletionDate"] = instant(self.deletion_date)
         if self.valid_to is not None and state != "PendingImport":

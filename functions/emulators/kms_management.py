@@ -10,7 +10,8 @@ from typing import Any
 from functions.emulators.authorization import may
 from functions.emulators.aws_errors import AwsError, denied, invalid
 from functions.emulators.key_ring import KeyRing, Request
-from functions.emulators.kms_keys import DAY, SYMMETRIC, Key, instant, wrong_state
+from functions.emulators.kms_keys import DAY, Key, instant, wrong_state
+from functions.emulators.kms_specs import ENCRYPT, SYMMETRIC, check_usage
 from functions.emulators.policies import Ask, parse
 
 MAX_ON_DEMAND_ROTATIONS = 25
@@ -50,12 +51,14 @@ class Management:
         multi_region = params.get("MultiRegion") is True
         arn = f"arn:aws:kms:{request.region}:{caller.account}:key/{new_key_id(multi_region=multi_region)}"
         origin = params.get("Origin", "AWS_KMS")
+        spec, usage = request.text("KeySpec", default=SYMMETRIC), request.text("KeyUsage", default=ENCRYPT)
+        check_usage(spec, usage)
         key = Key(
             arn,
             parse(params.get("Policy") or default_policy(caller.account), "key"),
             request.now,
-            spec=params.get("KeySpec", SYMMETRIC),
-            usage=params.get("KeyUsage", "ENCRYPT_DECRYPT"),
+            spec=spec,
+            usage=usage,
             origin=origin,
             custom_key_store_id=params.get("CustomKeyStoreId"),
             multi_region=multi_region,

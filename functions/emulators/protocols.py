@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from functions.emulators.aws_errors import AwsError
 
 if TYPE_CHECKING:
@@ -20,7 +24,7 @@ JSON = "application/x-amz-json-1.1"
 XML = "text/xml"
 TARGET = "TrentService."
 _NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
-_BLOBS = ("Plaintext", "CiphertextBlob")
+_BLOBS = ("Plaintext", "CiphertextBlob", "Message")
 
 
 def read_json(body: bytes) -> dict[str, Any]:
@@ -129,6 +133,12 @@ def _corrupted(result: Mapping[str, Any], how: Corruption) -> bytes:
         changed["KeyId"] = f"{arn[:-12]}{'0' * 12}"
     elif how == "plaintext_length":
         changed["Plaintext"] = bytes(changed.get("Plaintext", b"")) + b"\0"
+    elif how in ("signature", "public_key"):
+        other = ec.generate_private_key(ec.SECP256R1())
+        if how == "signature" and "Signature" in changed:
+            changed["Signature"] = other.sign(b"something else", ec.ECDSA(SHA256()))
+        elif how == "public_key" and "PublicKey" in changed:
+            changed["PublicKey"] = other.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     body = _json(changed)
     if how == "truncated":
         return body[: len(body) // 2]

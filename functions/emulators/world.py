@@ -18,8 +18,9 @@ from functions.emulators.defaults import CUSTOMER_ACCOUNT, DEFAULT_REGION
 from functions.emulators.faults import Fault, Faults
 from functions.emulators.identities import Identities, Role
 from functions.emulators.key_ring import KeyRing
-from functions.emulators.kms_keys import DAY, SYMMETRIC, Key
+from functions.emulators.kms_keys import DAY, Key
 from functions.emulators.kms_management import default_policy, new_key_id
+from functions.emulators.kms_specs import ENCRYPT, SYMMETRIC
 from functions.emulators.policies import parse
 
 _KEY_ARN = re.compile(r"arn:aws:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+", re.ASCII)
@@ -78,7 +79,7 @@ class World:
         policy: Mapping[str, Any] | None = None,
         key_id: str | None = None,
         spec: str = SYMMETRIC,
-        usage: str = "ENCRYPT_DECRYPT",
+        usage: str = ENCRYPT,
         origin: str = "AWS_KMS",
         custom_key_store_id: str | None = None,
         multi_region: bool = False,

@@ -5,8 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple, TypeVar
 
 from core.errors import TooManyRequests
+
+K = TypeVar("K")
+TO_EACH_FREE = 7
+"""Places that one owner may hold for each that is free."""
+
+
+class Owner(NamedTuple):
+    """Whose requests are counted together.
+
+    Attributes:
+        tenant_id: The caller's tenant; "" for the platform.
+        data: Whether they work on data. What steers a key is counted apart, so that a flood of data does not keep a
+            tenant from its kill switch.
+    """
+
+    tenant_id: str
+    data: bool
 
 
 class Slots:
@@ -18,23 +36,35 @@ class Slots:
 
     def __init__(self, places: int) -> None:
         self._places = places
+        self._holding: Counter[Owner] = Counter()
         self._waiting: Counter[str] = Counter()
         self.held = 0
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
+    def hold(self, owner: Owner | None = None) -> Iterator[None]:
         """Hold a place for the duration of the block.
 
+        An owner alone gets seven eighths of all, and the next one finds a place: requests that hang on one tenant's
+        KMS pile up, and other tenants are not refused for it.
+
+        Args:
+            owner: Whose request it is; None where all count alike.
+
         Raises:
-            TooManyRequests: None is free.
+            TooManyRequests: None is free, or the owner's share is used up.
         """
-        if self.held >= self._places:
+        free = self._places - self.held
+        if free <= 0 or (owner is not None and self._holding[owner] >= TO_EACH_FREE * free):
             raise TooManyRequests("too many requests under way", retry_after=1)
         self.held += 1
+        if owner is not None:
+            self._holding[owner] += 1
         try:
             yield
         finally:
             self.held -= 1
+            if owner is not None:
+                _decrement(self._holding, owner)
 
     @contextmanager
     def wait(self, tenant_id: str) -> Iterator[None]:
@@ -55,7 +85,11 @@ class Slots:
         try:
             yield
         finally:
-            self._waiting[tenant_id] -= 1
-            if not self._waiting[tenant_id]:
-                # Names of tenants that come and go are not kept.
-                del self._waiting[tenant_id]
+            _decrement(self._waiting, tenant_id)
+
+
+def _decrement(counter: Counter[K], key: K) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        # Names of tenants that come and go are not kept.
+        del counter[key]

@@ -17,6 +17,10 @@ class Policy(Model):
     lease: float = Field(description="Seconds a cached branch key serves after its unwrap was asked for")
     outage_grace: float = Field(description="Seconds it serves if renewal meets silence")
     rotation_days: int = Field(description="Days after which a new branch key version is made")
+    fallback: str = Field(
+        description="`platform`: new data goes under the platform's key while the tenant's cannot be reached; or empty"
+    )
+    approval: str = Field(description="`second_person`: what weakens the tenant's control takes two people; or empty")
 
 
 class PendingKey(Model):
@@ -37,6 +41,22 @@ class Move(Model):
     moving_to: str
     rewrapped: int = Field(description="Branch key versions that lie under the new key")
     total: int
+
+
+class StateChange(Model):
+    """A change of a key's state."""
+
+    id: str = Field(description="Random; who hears of a change twice knows by it")
+    at: str = Field(description="UTC, ISO 8601")
+    before: str
+    after: str
+    signal: str = Field(description="What led to it, such as `denied`, `confirmed` or `granted`")
+    cause: str = Field(description="Of a denial, such as `disabled` or `policy`; or empty")
+    kek: str = Field(description="The key it is about, with its version where the provider's keys have versions")
+    request_id: str = Field(
+        description="The KMS's id of the request it hangs on, or empty: the tenant's log has it too"
+    )
+    by: str = Field(description="Subject of who ordered it, or empty where nobody did")
 
 
 class KeyStatus(Model):
@@ -77,6 +97,16 @@ class KeyStatus(Model):
     pending: PendingKey | None = Field(description="What comes into force at its activation date")
     move: Move | None = Field(description="How far a change of key has got")
     unreadable_versions: int = Field(description="Versions that wait under a former key which refuses")
+    may_read: bool = Field(description="Whether data may be decrypted in this state")
+    may_write: bool = Field(description="Whether data may be encrypted in this state")
+    first_denial: str = Field(description="UTC: when the KMS first refused, while a withdrawal lasts; else empty")
+    confirmed: str = Field(description="Likewise: when the refusal was confirmed")
+    kms_code: str = Field(description="Likewise: the KMS's own code of the first refusal")
+    request_id: str = Field(description="Likewise: the KMS's id of the request that it refused first")
+    receipt: str = Field(description="Likewise: id of the receipt, once it is issued")
+    falls_back: bool = Field(description="Whether new data goes under the platform's key for now")
+    checked: str = Field(description="UTC: when a scheduled check last asked the key, or empty")
+    timeline: Sequence[StateChange] = Field(description="The latest changes of state, oldest first")
 
 
 class Report(Model):
@@ -91,6 +121,31 @@ class KeyConfigured(Model):
 
     checks: Sequence[Check] = Field(description="The examination it passed; empty where a change was only finished")
     key: KeyStatus
+
+
+class ReceiptEntry(Model):
+    """A receipt of a withdrawal, as it is listed. Instants are UTC, ISO 8601."""
+
+    id: str
+    issued: str = Field(description="When it was signed")
+    kek: str = Field(description="The key that was withdrawn, with its version where there are versions")
+    cause: str = Field(description="What the KMS's refusal amounts to, such as `disabled` or `policy`")
+    first_denial: str = Field(description="When the KMS first refused")
+    confirmed: str = Field(description="When the refusal was confirmed")
+    not_served_after: str = Field(description="From when on nothing of the tenant's data was served")
+    reinstated: str = Field(description="When the key served again, or empty")
+
+
+class ReceiptList(Model):
+    """Every receipt of a tenant, the newest last."""
+
+    receipts: Sequence[ReceiptEntry]
+
+
+class Receipt(ReceiptEntry):
+    """A receipt with the signed statement."""
+
+    statement: str = Field(description="Compact JWS; keys at /.well-known/jwks.json")
 
 
 class SetupStep(Model):

@@ -26,7 +26,7 @@ from functions.emulators.kms import (
     KmsEmulator,
 )
 from functions.emulators.wire import serve
-from tests.service.world import FakeClock, NullSigner, RecordedEvents, ScriptedKms
+from tests.service.world import FakeClock, MemorySigner, RecordedEvents, ScriptedKms
 
 PLATFORM = Kek("local:platform")
 PLACEHOLDERS = ("<YOUR-ACCOUNT>", "<KEY-ARN>")
@@ -82,7 +82,7 @@ class Deployment:
             key_store=self.keys,
             tenant_store=self.tenants,
             audit_log=self.audit_log,
-            signer=NullSigner(),
+            signer=MemorySigner(),
             events=self.events,
             platform=self.kms,
             platform_kek=PLATFORM,

@@ -83,7 +83,7 @@ def test_token_scopes_subject_and_lifetime(service: Service, run: Run, monkeypat
     assert caller("-t", "acme", "-s", "admin", "-s", "data:decrypt") == (
         "local",
         "acme",
-        {"key:read", "key:manage", "audit:read", "data:decrypt"},
+        {"key:read", "key:manage", "key:suspend", "audit:read", "data:decrypt"},
     )
     monkeypatch.setenv("KEYSTEAD_TENANT", "globex")
     assert caller("--lifetime", "15m")[1] == "globex"

@@ -316,7 +316,7 @@ def test_check_of_one(asked: Answers, run: Run, service: Service, monkeypatch: p
     checked = {**OWN, "cause": "c", "pending": PENDING, "unreadable_versions": 2}
     seen = asked({"GET /key": OWN, "POST /key/check": checked})
     note = "c; late; another key from 2027 on; 2 versions unreadable"
-    assert run("check").stdout == f"{'acme':<24}  {'active':<16}  {note}\n"
+    assert run("check").stdout == f"{'acme':<24}  {'active':<16}  {note}\n", "all is well: one line"
     assert json.loads(run("check", "--json").stdout)["kek"] == ARN
     monkeypatch.setenv("KEYSTEAD_TOKEN", service.token(None))
     run("check", "--tenant", "acme")

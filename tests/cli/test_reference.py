@@ -76,6 +76,7 @@ def test_the_commands_of_the_design() -> None:
         f"keystead {name}"
         for name in (
             *("audit verify", "check", "decrypt", "demo", "encrypt", "inspect", "rotate", "serve", "status", "token"),
+            *("policy", "receipt verify", "receipts", "resume", "suspend", "timeline"),
             *(f"tenant {name}" for name in ("create", "list", "show", "update")),
             *(f"key {name}" for name in KEY_COMMANDS),
             *(f"emulator {name}" for name in (*EMULATOR_COMMANDS, *(f"azure {name}" for name in AZURE_COMMANDS))),
@@ -94,7 +95,17 @@ EXITS: list[tuple[Exit, list[type[KeysteadError]]]] = [
     (Exit.UNAVAILABLE, [tree.KeyUnreachable, tree.VendorFault, tree.StoreUnavailable, tree.TooManyRequests]),
     (Exit.KEY_CHECK, [tree.KeyCheckFailed]),
     (Exit.INTEGRITY, [tree.MessageInvalid, tree.ContextMismatch, tree.StoreCorrupt]),
-    (Exit.FAILED, [tree.InvalidRequest, tree.NotFound, tree.Conflict, tree.PayloadTooLarge, tree.InternalError]),
+    (
+        Exit.FAILED,
+        [
+            tree.InvalidRequest,
+            tree.NotFound,
+            tree.Conflict,
+            tree.ApprovalNeeded,
+            tree.PayloadTooLarge,
+            tree.InternalError,
+        ],
+    ),
 ]
 
 

@@ -49,6 +49,17 @@ STATUS = {
     "pending": None,
     "move": None,
     "unreadable_versions": 0,
+    "policy": {"lease": 60, "outage_grace": 900.0, "rotation_days": 90, "fallback": "", "approval": ""},
+    "may_read": True,
+    "may_write": True,
+    "first_denial": "",
+    "confirmed": "",
+    "kms_code": "",
+    "request_id": "",
+    "receipt": "",
+    "falls_back": False,
+    "checked": "",
+    "timeline": [],
     "a_later_member": None,
 }
 KEY = base64.b64encode(bytes(32)).decode()

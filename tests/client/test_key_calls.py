@@ -10,8 +10,10 @@ import pytest
 from core.client.client import KeysteadClient
 from core.client.key_calls import PATIENCE
 from core.client.key_values import Check, Move, PendingKey
+from core.client.policies import Policy
 from core.client.problems import UnexpectedAnswer
-from core.errors import InvalidRequest, KeyCheckFailed, KeyUnreachable
+from core.client.withdrawals import Receipt, ReceiptEntry, StateChange
+from core.errors import ApprovalNeeded, InvalidRequest, KeyCheckFailed, KeyUnreachable
 from tests.client.fake_service import TOKEN, URL, client, problem
 from tests.client.test_client import STATUS, TENANT, Recorder, asked
 
@@ -44,6 +46,30 @@ EXPORT: dict[str, Any] = {
     "branch_key_ids": ["b"],
     "items": [{"branch-key-id": {"S": "b"}}],
 }
+CHANGE = {
+    "id": "change-1",
+    "at": "2027-01-31T10:00:00.500000Z",
+    "before": "active",
+    "after": "hold",
+    "signal": "denied",
+    "cause": "disabled",
+    "kek": ARN,
+    "request_id": "kms-1",
+    "by": "",
+}
+ENTRY = {
+    "id": "receipt-1",
+    "issued": "i",
+    "kek": ARN,
+    "cause": "disabled",
+    "first_denial": "f",
+    "confirmed": "c",
+    "not_served_after": "n",
+    "reinstated": "",
+}
+RECEIPTS: dict[str, Any] = {"receipts": [ENTRY, {**ENTRY, "id": "receipt-2", "reinstated": "r"}]}
+RECEIPT: dict[str, Any] = {**ENTRY, "statement": "e30.e30.c2ln"}
+POLICY: dict[str, Any] = {"lease": 60, "outage_grace": 900, "rotation_days": 90, "fallback": "", "approval": ""}
 CONFIGURED = {"checks": [CHECK], "key": STATUS}
 REPORT = {"ok": False, "checks": [CHECK]}
 
@@ -122,12 +148,102 @@ def test_a_key_s_status_in_azure() -> None:
         {"move": []},
         {"reversible": "false"},
         {"unreadable_versions": None},
+        {"policy": {}},
+        {"policy": {**POLICY, "lease": "60"}},
+        {"policy": {**POLICY, "lease": True}},
+        {"policy": {**POLICY, "rotation_days": 1.5}},
+        {"policy": {**POLICY, "fallback": None}},
+        {"may_read": 1},
+        {"falls_back": "no"},
+        {"checked": None},
+        {"timeline": {}},
+        {"timeline": [7]},
+        {"timeline": [{**CHANGE, "request_id": None}]},
+        {"timeline": [{name: value for name, value in CHANGE.items() if name != "signal"}]},
     ],
 )
 def test_a_key_s_status_that_is_none(broken: dict[str, object]) -> None:
     _, service = asked(httpx.Response(200, json={**STATUS, **broken}))
     with pytest.raises(UnexpectedAnswer):
         service.key_status("acme")
+
+
+def test_a_key_s_status_while_it_is_withdrawn() -> None:
+    facts = {"first_denial": "f", "confirmed": "c", "kms_code": "k", "request_id": "q", "receipt": "r", "checked": "t"}
+    more = {**facts, "may_read": False, "may_write": False, "falls_back": True, "timeline": [CHANGE, CHANGE]}
+    tuned = {"lease": 0, "outage_grace": 1.5, "rotation_days": 7, "fallback": "platform", "approval": "second_person"}
+    _, service = asked(httpx.Response(200, json={**STATUS, **more, "policy": tuned}))
+    found = service.key_status("acme")
+    assert {name: getattr(found, name) for name in facts} == facts
+    assert (found.may_read, found.may_write, found.falls_back) == (False, False, True)
+    assert found.timeline == (StateChange(**CHANGE),) * 2
+    assert found.policy == Policy(0.0, 1.5, 7, "platform", "second_person")
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"lease": 0}, {"lease": 0}),
+        ({"outage_grace": 1.5, "lease": None}, {"outage_grace": 1.5}),
+        ({"rotation_days": 7, "fallback": "", "approval": ""}, {"rotation_days": 7, "fallback": "", "approval": ""}),
+        ({"fallback": "platform"}, {"fallback": "platform"}),
+        ({}, {}),
+    ],
+)
+def test_set_policy_sends_what_was_given(given: dict[str, Any], sent: dict[str, object]) -> None:
+    recorder, service = asked(httpx.Response(200, json=STATUS))
+    assert service.set_policy("acme", **given).policy.rotation_days == 90
+    assert recorder.lines == ["PATCH /v1/tenants/acme/key/policy"]
+    assert json.loads(recorder.requests[0].content) == sent
+
+
+def test_suspend_and_resume() -> None:
+    for given, sent in (({}, {}), ({"reason": "incident"}, {"reason": "incident"})):
+        recorder, service = asked(httpx.Response(200, json={**STATUS, "state": "suspended"}))
+        assert service.suspend_key("acme", **given).state == "suspended"
+        assert recorder.lines == ["POST /v1/tenants/acme/key/suspend"]
+        assert json.loads(recorder.requests[0].content) == sent
+    recorder, service = asked(httpx.Response(200, json=STATUS))
+    assert service.resume_key("acme").state == "platform"
+    assert recorder.lines == ["POST /v1/tenants/acme/key/resume"]
+    assert json.loads(recorder.requests[0].content) == {}
+
+
+def test_receipts() -> None:
+    recorder, service = asked(httpx.Response(200, json=RECEIPTS))
+    assert service.receipts("acme") == tuple(ReceiptEntry(**entry) for entry in RECEIPTS["receipts"])
+    assert recorder.lines == ["GET /v1/tenants/acme/key/receipts"]
+    recorder, service = asked(httpx.Response(200, json=RECEIPT))
+    assert service.receipt("acme", "receipt-1") == Receipt(ReceiptEntry(**ENTRY), "e30.e30.c2ln")
+    assert recorder.lines == ["GET /v1/tenants/acme/key/receipts/receipt-1"]
+
+
+@pytest.mark.parametrize("receipt_id", ["", "..", "../key", "a/b", "a?b", "a" * 65, "a\n", "\u00e4"])
+def test_a_receipt_s_id_that_is_none_is_not_asked_for(receipt_id: str) -> None:
+    recorder = Recorder()
+    with pytest.raises(InvalidRequest, match="id"):
+        client(recorder).receipt("acme", receipt_id)
+    assert not recorder.requests
+
+
+@pytest.mark.parametrize("receipt_id", ["", "..", "../../etc/passwd", "a.b", "a" * 65, "\x1b[2J"])
+def test_a_receipt_s_id_that_could_be_no_file_s_name_is_not_believed(receipt_id: str) -> None:
+    _, service = asked(httpx.Response(200, json={"receipts": [{**ENTRY, "id": receipt_id}]}))
+    with pytest.raises(UnexpectedAnswer, match="id"):
+        service.receipts("acme")
+
+
+@pytest.mark.parametrize("statement", ["", "x", "a.b", "a.b.c.d", "a.b.c\n", "a.b. c", "\u00e4.b.c", 7])
+def test_a_statement_that_is_none(statement: object) -> None:
+    _, service = asked(httpx.Response(200, json={**RECEIPT, "statement": statement}))
+    with pytest.raises(UnexpectedAnswer, match="statement"):
+        service.receipt("acme", "receipt-1")
+
+
+def test_the_receipt_of_another_withdrawal() -> None:
+    _, service = asked(httpx.Response(200, json={**RECEIPT, "id": "receipt-2"}))
+    with pytest.raises(UnexpectedAnswer, match="another"):
+        service.receipt("acme", "receipt-1")
 
 
 def test_revert_and_check() -> None:
@@ -180,12 +296,20 @@ CALLS: dict[str, tuple[Callable[[KeysteadClient], object], dict[str, Any]]] = {
     "export": (lambda c: c.key_export("acme"), EXPORT),
     "check": (lambda c: c.check_key("acme"), STATUS),
     "revert": (lambda c: c.revert_key("acme"), STATUS),
+    "policy": (lambda c: c.set_policy("acme", lease=1), STATUS),
+    "suspend": (lambda c: c.suspend_key("acme"), STATUS),
+    "resume": (lambda c: c.resume_key("acme"), STATUS),
+    "receipts": (lambda c: c.receipts("acme"), RECEIPTS),
+    "receipt": (lambda c: c.receipt("acme", "receipt-1"), RECEIPT),
 }
+
+
+WHOLE = ("configure", "validate", "setup", "export", "receipts", "receipt")
 
 
 @pytest.mark.parametrize(
     ("call", "missing"),
-    [(name, member) for name in ("configure", "validate", "setup", "export") for member in CALLS[name][1]],
+    [(name, member) for name in WHOLE for member in CALLS[name][1]],
 )
 def test_an_answer_without_a_member(call: str, missing: str) -> None:
     act, whole = CALLS[call]
@@ -201,7 +325,7 @@ def test_an_export_of_something_else(items: object) -> None:
         service.key_export("acme")
 
 
-@pytest.mark.parametrize("call", ["configure", "validate", "check", "revert"])
+@pytest.mark.parametrize("call", ["configure", "validate", "check", "revert", "resume"])
 def test_what_takes_long_is_waited_for(call: str) -> None:
     act, whole = CALLS[call]
     recorder, service = asked(httpx.Response(200, json=whole))
@@ -213,7 +337,7 @@ def test_what_takes_long_is_waited_for(call: str) -> None:
     assert recorder.requests[0].extensions["timeout"]["read"] == 200
 
 
-@pytest.mark.parametrize("call", ["setup", "export"])
+@pytest.mark.parametrize("call", ["setup", "export", "policy", "suspend", "receipts", "receipt"])
 def test_what_does_not_is_not(call: str) -> None:
     act, whole = CALLS[call]
     recorder, service = asked(httpx.Response(200, json=whole))
@@ -221,13 +345,31 @@ def test_what_does_not_is_not(call: str) -> None:
     assert recorder.requests[0].extensions["timeout"]["read"] == 30
 
 
-@pytest.mark.parametrize(("call", "times"), [("configure", 3), ("validate", 3), ("check", 3), ("revert", 1)])
+@pytest.mark.parametrize(
+    ("call", "times"),
+    [
+        *[(name, 3) for name in ("configure", "validate", "check", "policy", "suspend", "receipts", "receipt")],
+        *[(name, 1) for name in ("revert", "resume")],
+    ],
+)
 def test_only_what_may_be_done_twice_is_repeated(call: str, times: int) -> None:
-    """A second DELETE could go back to the platform's key where the first one cancelled a scheduled one."""
+    """A second DELETE could go back to the platform's key where the first one cancelled a scheduled one.
+
+    A second resumption could undo a suspension of the meantime.
+    """
     recorder = Recorder(*[problem(503, "key_unreachable", detail="silent")] * 3)
     with pytest.raises(KeyUnreachable):
         CALLS[call][0](client(recorder))
     assert len(recorder.requests) == times
+
+
+@pytest.mark.parametrize("call", ["configure", "revert", "policy"])
+def test_what_waits_for_a_second_person_is_not_tried_again(call: str) -> None:
+    recorder = Recorder(problem(409, "approval_needed", detail="kept", hint="another person repeats it"))
+    with pytest.raises(ApprovalNeeded, match="kept") as caught:
+        CALLS[call][0](client(recorder))
+    assert (caught.value.hint, caught.value.remedy) == ("another person repeats it", "tenant")
+    assert len(recorder.requests) == 1
 
 
 def test_a_key_that_did_not_pass_is_not_tried_again() -> None:

@@ -21,7 +21,11 @@ def leaves(cls: type[KeysteadError]) -> Iterator[type[KeysteadError]]:
         yield from leaves(child)
 
 
-OF_THE_WIRE = [cls for cls in leaves(KeysteadError) if not issubclass(cls, ProviderSignal)]
+OF_THE_WIRE: list[type[KeysteadError]] = [
+    errors.Conflict,
+    *(cls for cls in leaves(KeysteadError) if not issubclass(cls, ProviderSignal)),
+]
+"""A conflict is told by itself too, and has a kind of its own besides."""
 STATUS = {"caller": 400, "tenant": 424, "operator": 503}
 
 

@@ -8,11 +8,12 @@ from typing import Any, cast
 
 from core.domain.audit import AuditEntry
 from core.domain.checks import Check, Report, Result
-from core.domain.key_policy import KeyPolicy
+from core.domain.key_policy import KeyPolicy, PolicyChange
 from core.domain.key_target import KeyTarget
 from core.domain.states import State
 from core.domain.tenants import TenantRecord
-from core.errors import AccessDenied, KeysteadError, MessageInvalid
+from core.domain.withdrawals import StateChange
+from core.errors import AccessDenied, KeysteadError, MessageInvalid, NotFound
 from core.service.access import Caller, Operation, allowed
 from core.service.keystead import Keystead
 from core.service.results import (
@@ -24,6 +25,8 @@ from core.service.results import (
     KeyExport,
     KeyStatus,
     MoveProgress,
+    Receipt,
+    ReceiptEntry,
     Rotation,
     SetupKit,
 )
@@ -43,6 +46,8 @@ REPORT = Report(
         Check("rotation", Result.WARN, "yearly rotation is off", "Turn it on."),
     )
 )
+DENIED = StateChange("change-1", WHEN, "active", "hold", "denied", cause="disabled", kek=ARN, request_id="kms-1", by="")
+RECEIPT = ReceiptEntry("receipt-1", WHEN, ARN, "disabled", WHEN, WHEN, WHEN, reinstated="")
 
 
 def record(tenant_id: str, display_name: str = "") -> TenantRecord:
@@ -61,6 +66,9 @@ class FakeKeystead:
         self.setups: list[tuple[str, str]] = []
         self.consents: list[tuple[str, str, bool]] = []
         self.changes: dict[str, object] = {}
+        self.policy_changes: list[PolicyChange] = []
+        self.reasons: list[str] = []
+        self.asked_for: list[str] = []
 
     def as_keystead(self) -> Keystead:
         """Itself, in the type that the handler takes."""
@@ -115,6 +123,31 @@ class FakeKeystead:
     def check_key(self, caller: Caller, tenant_id: str) -> KeyStatus:
         return replace(self.key_status(caller, tenant_id), pending=None, move=None)
 
+    def set_policy(self, caller: Caller, tenant_id: str, changes: PolicyChange) -> KeyStatus:
+        self.policy_changes.append(changes)
+        found = self.key_status(caller, tenant_id)
+        return replace(found, policy=changes.apply(found.policy))
+
+    def suspend_key(self, caller: Caller, tenant_id: str, reason: str = "") -> KeyStatus:
+        self.reasons.append(reason)
+        return replace(
+            self.key_status(caller, tenant_id), state=State.SUSPENDED, may_read=False, may_write=False, cause="by hand"
+        )
+
+    def resume_key(self, caller: Caller, tenant_id: str) -> KeyStatus:
+        return replace(self.key_status(caller, tenant_id), state=State.ACTIVE)
+
+    def list_receipts(self, caller: Caller, tenant_id: str) -> Sequence[ReceiptEntry]:
+        self._note(caller)
+        return (RECEIPT, replace(RECEIPT, id="receipt-2", reinstated=WHEN))
+
+    def receipt(self, caller: Caller, tenant_id: str, receipt_id: str) -> Receipt:
+        self._note(caller)
+        self.asked_for.append(receipt_id)
+        if receipt_id == "nobody-s":
+            raise NotFound("there is no such receipt")
+        return Receipt(replace(RECEIPT, id=receipt_id), "e30.e30.c2ln")
+
     def key_setup(self, caller: Caller, tenant_id: str, provider: str, entra_tenant: str = "") -> SetupKit:
         self._note(caller)
         self.setups.append((provider, entra_tenant))
@@ -161,6 +194,16 @@ class FakeKeystead:
             pending=TARGET,
             move=MoveProgress("local:platform", ARN, 1, 3),
             unreadable_versions=2,
+            may_read=True,
+            may_write=False,
+            first_denial=WHEN,
+            confirmed=WHEN,
+            kms_code="DisabledException",
+            request_id="kms-1",
+            receipt=RECEIPT.id,
+            falls_back=True,
+            checked=WHEN,
+            timeline=(DENIED,),
         )
 
     def rotate(self, caller: Caller, tenant_id: str) -> Rotation:

@@ -63,6 +63,7 @@ ARN = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567
 VAULT, ENTRA = "https://acme-kv.vault.azure.net", "11112222-3333-4444-5555-666677778888"
 STATE = make_state("acme", "keystead-of-nobody", ENTRA)
 OPERATOR = tokens.mint(tenant_id=None, scope="platform:operate")
+SUSPEND, SUSPENDER = f"{KEY}/suspend", tokens.mint(scope="key:suspend")
 
 
 def key_body(name: str, **fields: object) -> Iterator[Bad]:
@@ -96,7 +97,82 @@ def update(name: str, **fields: object) -> Bad:
     return Bad(f"tenant: {name}", 400, "invalid_request", "PATCH", "/v1/tenants/acme", chunks=(data,), token=OPERATOR)
 
 
+ALLOWED = {
+    *(("operator", path) for path in ("/check", "/policy", "/suspend")),
+    *(("reader", path) for path in ("/receipts", f"/receipts/{CANARY}")),
+}
+
+
+def policy(name: str, **fields: object) -> Bad:
+    """Knobs that are none."""
+    data = json.dumps(fields).encode()
+    return Bad(f"policy: {name}", 400, "invalid_request", "PATCH", f"{KEY}/policy", chunks=(data,))
+
+
+def suspend(name: str, **fields: object) -> Bad:
+    """Reasons that are none."""
+    data = json.dumps(fields).encode()
+    return Bad(f"suspend: {name}", 400, "invalid_request", target=SUSPEND, chunks=(data,), token=SUSPENDER)
+
+
 CASES = [
+    policy("nothing to change"),
+    policy("only nulls", lease=None, outage_grace=None, rotation_days=None, fallback=None, approval=None),
+    policy("unknown field", **{CANARY: CANARY}),
+    policy("misspelt field", leases=5),
+    policy("bounds are no knob", lease=5, bounds={"kms_answers": 5}),
+    policy("many fields", **{f"field{n}": n for n in range(40)}),
+    policy("negative lease", lease=-1),
+    policy("negative fraction", lease=-0.001),
+    policy("lease of over an hour", lease=3600.5),
+    policy("lease in words", lease="60"),
+    policy("lease that is true", lease=True),
+    policy("lease that is a list", lease=[60]),
+    policy("negative grace", outage_grace=-1),
+    policy("grace of over a day", outage_grace=86401),
+    policy("grace in words", outage_grace=CANARY),
+    policy("no rotation", rotation_days=0),
+    policy("rotation of over a year", rotation_days=366),
+    policy("half a day", rotation_days=0.5),
+    policy("whole days with a point", rotation_days=90.0),
+    policy("rotation that is true", rotation_days=True),
+    policy("unknown fallback", fallback=CANARY),
+    policy("fallback none", fallback="none"),
+    policy("fallback in capitals", fallback="Platform"),
+    policy("fallback that is true", fallback=True),
+    policy("unknown approval", approval="third_person"),
+    policy("approval that is true", approval=True),
+    policy("one of two wrong", lease=60, outage_grace=-1),
+    Bad("policy: endless lease", 400, "invalid_request", "PATCH", f"{KEY}/policy", chunks=(b'{"lease":1e999}',)),
+    Bad("policy: lease twice", 400, "invalid_request", "PATCH", f"{KEY}/policy", chunks=(b'{"lease":1,"lease":2}',)),
+    Bad("policy: no body", 400, "invalid_request", "PATCH", f"{KEY}/policy", chunks=()),
+    Bad("policy: a list", 400, "invalid_request", "PATCH", f"{KEY}/policy", chunks=(b"[]",)),
+    Bad("policy: raw", 415, "unsupported_media_type", "PATCH", f"{KEY}/policy", headers=(RAW,)),
+    Bad("policy: a query", 400, "invalid_request", "PATCH", f"{KEY}/policy?lease=1", chunks=(b'{"lease":1}',)),
+    Bad("policy: put", 405, "method_not_allowed", "PUT", f"{KEY}/policy", chunks=(b'{"lease":1}',)),
+    Bad("policy: big", 413, "payload_too_large", "PATCH", f"{KEY}/policy", chunks=(b" " * 70_000,)),
+    suspend("unknown field", **{CANARY: CANARY}),
+    suspend("no reason but null", reason=None),
+    suspend("reason that is a number", reason=4711),
+    suspend("reason that is a list", reason=[CANARY]),
+    suspend("long reason", reason=CANARY[0] * 201),
+    suspend("reason of two lines", reason=f"{CANARY}\nmore"),
+    suspend("reason that steers", reason=f"{CANARY}\x1b[2J"),
+    suspend("reason from right to left", reason=f"\u202e{CANARY}"),
+    suspend("reason with a nul", reason=f"{CANARY}\0"),
+    suspend("until when", reason="x", until="2027-01-31"),
+    Bad("suspend: raw", 415, "unsupported_media_type", target=SUSPEND, headers=(RAW,), token=SUSPENDER),
+    Bad(
+        "suspend: surrogate", 400, "invalid_request", target=SUSPEND, chunks=(b'{"reason":"\\udc00"}',), token=SUSPENDER
+    ),
+    Bad("suspend: get", 405, "method_not_allowed", "GET", SUSPEND, headers=(), chunks=(), token=SUSPENDER),
+    Bad("resume: a reason", 400, "invalid_request", target=f"{KEY}/resume", chunks=(b'{"reason":"x"}',)),
+    Bad("receipts: a query", 400, "invalid_request", "GET", f"{KEY}/receipts?after={CANARY}", (), ()),
+    Bad("receipts: a body", 400, "invalid_request", "GET", f"{KEY}/receipts", (JSON, length(2)), (b"{}",)),
+    Bad("receipts: of a form that none has", 404, "not_found", "GET", f"{KEY}/receipts/{CANARY}.json", (), ()),
+    Bad("receipts: of a path", 404, "not_found", "GET", f"{KEY}/receipts/..%2F{CANARY}", (), ()),
+    Bad("receipts: posted", 405, "method_not_allowed", "POST", f"{KEY}/receipts", chunks=(b"{}",)),
+    Bad("receipts: deleted", 405, "method_not_allowed", "DELETE", f"{KEY}/receipts/{CANARY}", (), ()),
     *key_body("unknown field", **{CANARY: CANARY}),
     *key_body("no provider", provider="-"),
     *key_body("unknown provider", provider=CANARY),
@@ -283,20 +359,28 @@ CASES = [
             ("application", tokens.mint(scope="data:encrypt data:decrypt data:keys")),
             ("reader", tokens.mint(scope="key:read audit:read")),
             ("operator", OPERATOR),
-            ("other tenant", tokens.mint(tenant_id="beta")),
+            ("other tenant", tokens.mint(tenant_id="beta", scope=f"{tokens.SCOPES} key:suspend")),
         )
         for method, path in (
             ("PUT", ""),
             ("DELETE", ""),
             ("POST", "/validate"),
             ("POST", "/check"),
+            ("PATCH", "/policy"),
+            ("POST", "/suspend"),
+            ("POST", "/resume"),
+            ("GET", "/receipts"),
+            ("GET", f"/receipts/{CANARY}"),
             ("GET", "/setup/aws_kms"),
             ("GET", "/setup/azure_key_vault"),
             ("GET", "/export"),
             ("POST", "/rotate"),
         )
-        if (who, path) != ("operator", "/check")
+        if (who, path) not in ALLOWED
     ),
+    Bad("suspend with manage alone", 403, "access_denied", target=SUSPEND, token=tokens.mint(scope="key:manage")),
+    Bad("resume with suspend alone", 403, "access_denied", target=f"{KEY}/resume", token=SUSPENDER),
+    Bad("policy with suspend alone", 403, "access_denied", "PATCH", f"{KEY}/policy", token=SUSPENDER),
     Bad("tenant creates tenants", 403, "access_denied", "PUT", "/v1/tenants/new", chunks=(b"{}",)),
     Bad(
         "own tenant that is not",
@@ -367,6 +451,12 @@ def test_one_answer_for_tenants_that_are_and_are_not(app: Any) -> None:
         ("POST", "encrypt", [JSON], [b"{"]),
         ("POST", "key/rotate", [], []),
         ("GET", "key", [], []),
+        ("PATCH", "key/policy", [JSON], [b"{"]),
+        ("POST", "key/suspend", [JSON], [b"{}"]),
+        ("POST", "key/resume", [], []),
+        ("GET", "key/receipts", [], []),
+        ("GET", "key/receipts/a", [], []),
+        ("GET", "key/receipts/a.b", [], []),
         ("GET", "audit", [], []),
     ):
         exists, does_not = (

@@ -17,7 +17,7 @@ from functions.handlers import Admission, Handler
 from functions.messages import MAX_BODY, Request, Response
 from functions.models import answers, key_answers
 from functions.models.base import Model
-from functions.models.requests import AwsKeyBody, AzureKeyBody
+from functions.models.key_requests import AwsKeyBody, AzureKeyBody, PolicyBody, SuspendBody
 from functions.operations import OPERATIONS
 from functions.route import Route
 from functions.routes import ROUTES
@@ -101,6 +101,9 @@ SAMPLES: dict[str, tuple[object, type[Model] | None]] = {
     "configure_key": (dict(AzureKeyBody.example), key_answers.KeyConfigured),
     "validate_key": (dict(AwsKeyBody.example), key_answers.Report),
     "check_key": ({}, key_answers.KeyStatus),
+    "set_policy": (dict(PolicyBody.example), key_answers.KeyStatus),
+    "suspend_key": (dict(SuspendBody.example), key_answers.KeyStatus),
+    "resume_key": ({}, key_answers.KeyStatus),
     "rotate": ({}, key_answers.Rotation),
     "encrypt": ({"plaintext": ""}, answers.Encrypted),
     "decrypt": ({"message": b64(b"sealed:x")}, answers.Decrypted),
@@ -110,7 +113,7 @@ SAMPLES: dict[str, tuple[object, type[Model] | None]] = {
 
 
 def path(route: Route, tenant_id: str = "acme") -> str:
-    return route.template.replace("{tenant_id}", tenant_id).replace("{provider}", "aws_kms")
+    return route.template.format(tenant_id=tenant_id, provider="aws_kms", receipt_id="receipt-1")
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)

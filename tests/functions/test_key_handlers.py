@@ -10,7 +10,7 @@ from core.domain.key_target import KeyTarget
 from core.errors import KeyCheckFailed
 from functions.handlers import Handler
 from functions.models import answers, key_answers
-from functions.models.requests import AwsKeyBody
+from functions.models.key_requests import AwsKeyBody
 from tests.functions import tokens
 from tests.functions.exchange import OPERATOR, code, ok, request
 from tests.functions.fakes import ARN, ENTRA, KEY_ID, KEY_VERSION, REPORT, ROLE, VAULT, WHEN, FakeKeystead
@@ -128,6 +128,32 @@ def test_the_setup_kit_is_for_an_entra_tenant(fake_handler: Handler, fake: FakeK
     assert fake.setups == [("aws_kms", "")]
 
 
+WITHDRAWN: dict[str, object] = {
+    "may_read": True,
+    "may_write": False,
+    "first_denial": WHEN,
+    "confirmed": WHEN,
+    "kms_code": "DisabledException",
+    "request_id": "kms-1",
+    "receipt": "receipt-1",
+    "falls_back": True,
+    "checked": WHEN,
+    "timeline": [
+        {
+            "id": "change-1",
+            "at": WHEN,
+            "before": "active",
+            "after": "hold",
+            "signal": "denied",
+            "cause": "disabled",
+            "kek": ARN,
+            "request_id": "kms-1",
+            "by": "",
+        }
+    ],
+}
+
+
 def test_a_keys_status_is_told_whole(fake_handler: Handler) -> None:
     found = ok(fake_handler.handle(request("GET", KEY)))
     assert found["pending"] == {
@@ -141,6 +167,8 @@ def test_a_keys_status_is_told_whole(fake_handler: Handler) -> None:
     assert found["move"] == {"moving_from": "local:platform", "moving_to": ARN, "rewrapped": 1, "total": 3}
     assert (found["exclusive_from"], found["unreadable_versions"], found["role_arn"]) == (WHEN, 2, ROLE)
     assert (found["entra_tenant"], found["kek_version"], found["kek_versions"]) == (ENTRA, KEY_VERSION, [KEY_VERSION])
+    assert found.items() >= WITHDRAWN.items()
+    assert found["policy"] == {"lease": 60, "outage_grace": 900, "rotation_days": 90, "fallback": "", "approval": ""}
     idle = ok(fake_handler.handle(request("POST", f"{KEY}/check", {})))
     assert (idle["pending"], idle["move"]) == (None, None)
 

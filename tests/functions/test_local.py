@@ -17,7 +17,8 @@ import pytest
 from core.errors import InvalidRequest
 from functions.handlers import Handler
 from functions.identity import Identity
-from functions.local.app import OPEN_REQUESTS, Endpoint, HostCheck, asgi_app, create_app
+from functions.local.app import Endpoint, HostCheck, asgi_app, create_app
+from functions.local.endpoint import OPEN_REQUESTS
 from functions.local.issuer import ISSUER, KEY_FILE, LocalIssuer
 from functions.local.logs import REDACTED, JsonFormatter, redact
 from functions.settings import Settings, SettingsError
@@ -235,7 +236,7 @@ class Slow(FakeKeystead):
 def test_more_requests_than_it_holds_are_answered_at_once() -> None:
     slow = Slow()
     endpoint = Endpoint(
-        Handler(slow.as_keystead(), Identity([tokens.issuer()])), HostCheck(), threads=2, max_requests=3
+        Handler(slow.as_keystead(), Identity([tokens.issuer()])), HostCheck(), threads=8, max_requests=3
     )
     app = asgi_app(endpoint, on_close=lambda: None)
     target, headers = "/v1/tenants/acme/key/rotate", [tokens.bearer(tokens.mint())]

@@ -13,7 +13,7 @@ from openapi_spec_validator import validate
 from core.errors import InvalidRequest, KeysteadError
 from functions.messages import MAX_BODY
 from functions.models.base import validate as decode
-from functions.models.requests import PROVIDERS, KeyBody
+from functions.models.key_requests import PROVIDERS, KeyBody
 from functions.openapi import document, markdown, possible_errors
 from functions.problems import status_of
 from functions.route import Route
@@ -59,6 +59,12 @@ def test_examples_are_valid_requests() -> None:
         for model in (route.request, route.batch, *KeyBody.variants.values()):
             if model is not None and model.example and "..." not in json.dumps(dict(model.example)):
                 model.model_validate(dict(model.example))
+
+
+def test_whether_a_body_may_be_left_out() -> None:
+    stated = {route.operation: operation(route)["requestBody"]["required"] for route in ROUTES if route.request}
+    optional = {"create_tenant", "check_key", "suspend_key", "resume_key", "rotate", "new_data_key"}
+    assert stated == {name: name not in optional for name in stated}
 
 
 def test_models_allow_no_other_fields() -> None:

@@ -29,7 +29,7 @@ def test_the_table_is_what_the_tree_draws() -> None:
         words = line.replace("|", " ").replace("+--", " ").split()
         if len(words) >= 3 and words[1].isdigit():
             drawn[words[0]] = (int(words[1]), words[2].rstrip(";"))
-    assert len(drawn) == 21
+    assert len(drawn) == 22
     assert drawn == {name: (STATUS[getattr(errors, name)], getattr(errors, name).code) for name in drawn}
 
 
@@ -45,7 +45,7 @@ def test_members(cls: type[KeysteadError]) -> None:
     if issubclass(cls, ProviderSignal):
         assert document["code"] == "internal"
         assert "secret-detail" not in json.dumps(document)
-    assert (document["remedy"] == "caller") == issubclass(cls, RequestError)
+    assert (document["remedy"] == "caller") == (issubclass(cls, RequestError) and cls is not errors.ApprovalNeeded)
 
 
 @pytest.mark.parametrize("cls", TREE)
@@ -59,6 +59,13 @@ def test_headers(cls: type[KeysteadError]) -> None:
     assert ("retry-after" in headers) == (response.status in (429, 503))
     assert ("www-authenticate" in headers) == (response.status == 401)
     assert ("allow" in headers) == (response.status == 405)
+
+
+def test_a_second_person_is_no_conflict_to_try_again() -> None:
+    document = problem(errors.ApprovalNeeded("kept for another person"), "r")
+    told = {name: document[name] for name in ("status", "code", "retryable", "remedy")}
+    assert told == {"status": 409, "code": "approval_needed", "retryable": False, "remedy": "tenant"}
+    assert problem(errors.Conflict("x"))["retryable"] is True
 
 
 def test_facts_of_the_error_win() -> None:

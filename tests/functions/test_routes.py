@@ -12,9 +12,10 @@ from functions.routes import ROUTES, match
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
 def test_every_route_is_found_with_its_parameters(route: Route) -> None:
-    found = match(route.method, route.template.replace("{tenant_id}", "a-1").replace("{provider}", "aws_kms"))
+    given = {"tenant_id": "a-1", "provider": "aws_kms", "receipt_id": "0123-ab_C"}
+    found = match(route.method, route.template.format(**given))
     assert found.route is route
-    assert found.parameters == {name: {"tenant_id": "a-1", "provider": "aws_kms"}[name] for name in route.parameters}
+    assert found.parameters == {name: given[name] for name in route.parameters}
 
 
 def test_every_route_has_its_operation_and_no_operation_is_left_over() -> None:
@@ -26,6 +27,14 @@ def test_every_route_has_its_operation_and_no_operation_is_left_over() -> None:
     "path",
     [
         "",
+        "/v1/tenants/acme/key/receipts/",
+        "/v1/tenants/acme/key/receipts/a/b",
+        "/v1/tenants/acme/key/receipts/..",
+        "/v1/tenants/acme/key/receipts/a%2Fb",
+        "/v1/tenants/acme/key/policy/",
+        "/v1/tenants/acme/key/suspend/now",
+        "/v1/tenants/acme/suspend",
+        "/v1/tenants/acme/receipts",
         "/",
         "*",
         "v1/tenants",
@@ -89,6 +98,12 @@ def test_head_finds_the_get_route_only() -> None:
         ("POST", "/v1/tenants/acme/key", ("DELETE", "GET", "HEAD", "OPTIONS", "PUT")),
         ("POST", "/v1/tenants/acme/key/setup/aws_kms", ("GET", "HEAD", "OPTIONS")),
         ("POST", "/v1/azure/consent", ("GET", "HEAD", "OPTIONS")),
+        ("PUT", "/v1/tenants/acme/key/policy", ("OPTIONS", "PATCH")),
+        ("GET", "/v1/tenants/acme/key/suspend", ("OPTIONS", "POST")),
+        ("DELETE", "/v1/tenants/acme/key/suspend", ("OPTIONS", "POST")),
+        ("GET", "/v1/tenants/acme/key/resume", ("OPTIONS", "POST")),
+        ("DELETE", "/v1/tenants/acme/key/receipts/a", ("GET", "HEAD", "OPTIONS")),
+        ("POST", "/v1/tenants/acme/key/receipts", ("GET", "HEAD", "OPTIONS")),
         ("get", "/healthz", ("GET", "HEAD", "OPTIONS")),
         ("GET", "/v1/tenants/acme/encrypt", ("OPTIONS", "POST")),
         ("TRACE", "/v1/tenants", ("GET", "HEAD", "OPTIONS")),

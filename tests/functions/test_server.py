@@ -150,6 +150,88 @@ def test_graceful_shutdown_under_load(tmp_path: Path, workers: int) -> None:
     assert http_refused(server.port)
 
 
+HANGING = """
+import logging, threading
+from core.service.keystead import Keystead
+let_go, real = threading.Event(), Keystead.encrypt
+def encrypt(self, caller, tenant_id, *rest, **named):
+    if tenant_id == "acme":
+        logging.getLogger("keystead.test").info("hangs")
+        assert let_go.wait(60)
+    let_go.set() if rest[0] == b"let go" else None
+    return real(self, caller, tenant_id, *rest, **named)
+Keystead.encrypt = encrypt
+"""
+
+
+def wait_for(server: Server, number: int = 1, **fields: object) -> None:
+    """Wait for lines of the log that say this."""
+    deadline = time.monotonic() + 30
+    while sum(fields.items() <= line.items() for line in server.lines()) < number:
+        assert time.monotonic() < deadline, fields
+        time.sleep(0.05)
+
+
+def test_a_tenant_that_hangs_holds_up_nobody_and_callers_that_leave_are_let_go(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with serving(data, HANGING + SERVE, threads=4) as server:
+        (name, value), beta = create_tenant(server, data, "acme"), create_tenant(server, data, "beta")
+        head = f"POST /v1/tenants/acme/encrypt HTTP/1.1\r\nHost: 127.0.0.1\r\n{name}: {value}\r\n"
+        head += "Content-Type: application/octet-stream\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc"
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as first:
+            first.sendall(head.encode())
+            wait_for(server, message="hangs")
+            for _ in range(8):
+                with socket.create_connection(("127.0.0.1", server.port), timeout=30) as leaving:
+                    leaving.sendall(head.encode())
+            sealed = http(server.port, "POST", "/v1/tenants/beta/encrypt", [beta, RAW], b"xyz")
+            assert sealed.status == 200
+            wait_for(server, 8, code="client_disconnected", tenant="acme")
+            assert http(server.port, "POST", "/v1/tenants/beta/encrypt", [beta, RAW], b"let go").status == 200
+            assert first.recv(12) == b"HTTP/1.1 200"
+        assert server.stop() == 0
+        assert [line["message"] for line in server.lines()].count("hangs") == 1
+
+
+SCHEDULED = """
+import logging, threading
+from functions.local import app
+from functions.local.scheduler import Plan, Scheduler
+log = logging.getLogger("keystead.test")
+def run(name, seconds, stopping):
+    log.info("runs", extra={"fields": {"schedule": name}})
+    if name == "watch":
+        raise ValueError("canary")
+    while STUCK or not stopping():
+        threading.Event().wait(0.001)
+    log.info("ends", extra={"fields": {"schedule": name}})
+class Quick(Scheduler):
+    def stop(self, seconds=0.1 if STUCK else 30):
+        return super().stop(seconds)
+plans = [Plan("watch", 0.01, 1), Plan("check", 60, 45)]
+real = app.asgi_app
+app.asgi_app = lambda *a, **k: real(*a, **{**k, "scheduler": Quick(run, plans)})
+"""
+
+
+@pytest.mark.parametrize("stuck", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_schedules_end_with_the_process(tmp_path: Path, number: int, stuck: bool) -> None:
+    with serving(tmp_path / "data", f"STUCK = {stuck}\n{SCHEDULED}{SERVE}") as server:
+        for name in ("watch", "check"):
+            wait_for(server, message="runs", schedule=name)
+        assert http(server.port, "GET", "/healthz").status == 200
+        assert server.stop(number) == 0
+        lines = server.lines()
+        assert lines[-1]["message"] == "stopped"
+        assert [line["schedule"] for line in lines if line["message"] == "ends"] == ([] if stuck else ["check"])
+        late = [line for line in lines if line["message"] == "schedules did not stop in time"]
+        assert [line["threads"] for line in late] == ([["keystead-check"]] if stuck else [])
+        failed = [line for line in lines if line["message"] == "a schedule failed"]
+        assert [(line["schedule"], line["code"]) for line in failed] == [("watch", "bug")]
+        assert "canary" not in server.log.read_text(encoding="utf-8")
+
+
 def http_refused(port: int) -> bool:
     try:
         http(port, "GET", "/healthz")

@@ -47,6 +47,10 @@ def test_everything_set() -> None:
             "KEYSTEAD_AWS_PRINCIPAL": "arn:aws:iam::999999999999:role/app/keystead",
             "KEYSTEAD_OFFERINGS": "offerings.json",
             "KEYSTEAD_BACKUP_DAYS": "7",
+            "KEYSTEAD_MAX_LEASE": "0",
+            "KEYSTEAD_MAX_OUTAGE_GRACE": "600",
+            "KEYSTEAD_CONFIRM_AFTER": "1",
+            "KEYSTEAD_CHECK_INTERVAL": "900",
             "KEYSTEAD_ISSUERS": "[]",
             "KEYSTEAD_LOCAL_ISSUER": "0",
             "KEYSTEAD_LOG_LEVEL": "debug",
@@ -73,6 +77,10 @@ def test_everything_set() -> None:
         aws_principal="arn:aws:iam::999999999999:role/app/keystead",
         offerings="offerings.json",
         backup_days=7,
+        max_lease=0,
+        max_outage_grace=600,
+        confirm_after=1,
+        check_interval=900,
         issuers="[]",
         local_issuer=False,
         log_level="debug",
@@ -108,6 +116,12 @@ def test_everything_set() -> None:
         ("KEYSTEAD_AWS_PRINCIPAL", "keystead", "ARN"),
         ("KEYSTEAD_AWS_PRINCIPAL", "arn:aws:iam::999999999999:root", "role or user"),
         ("KEYSTEAD_BACKUP_DAYS", "many", "from 0 to 3650"),
+        ("KEYSTEAD_MAX_LEASE", "3601", "from 0 to 3600"),
+        ("KEYSTEAD_MAX_OUTAGE_GRACE", "86401", "from 0 to 86400"),
+        ("KEYSTEAD_CONFIRM_AFTER", "0", "from 1 to 600"),
+        ("KEYSTEAD_CONFIRM_AFTER", "601", "from 1 to 600"),
+        ("KEYSTEAD_CHECK_INTERVAL", "0", "from 1 to 900"),
+        ("KEYSTEAD_CHECK_INTERVAL", "901", "from 1 to 900"),
         ("KEYSTEAD_AWS_ENDPOINT_URL", "127.0.0.1:4599", "http://"),
         ("KEYSTEAD_AWS_ENDPOINT_URL", "http://kms.example", "loopback"),
         ("KEYSTEAD_AWS_ENDPOINT_URL", "http://10.0.0.1:4599", "loopback"),
@@ -141,6 +155,13 @@ def test_to_config() -> None:
     config = Settings(table_name="t", store="memory").to_config()
     assert config == Config(data_dir=Path(".keystead"), store="memory", table_name="t")
     assert config.aws is None
+
+
+def test_to_config_with_caps_and_pace() -> None:
+    given = Settings(store="memory", max_lease=300, max_outage_grace=0, confirm_after=5, check_interval=30)
+    config = given.to_config()
+    assert (config.max_lease, config.max_outage_grace) == (300, 0)
+    assert (config.confirm_after, config.check_interval) == (5, 30)
 
 
 def test_to_config_with_aws() -> None:

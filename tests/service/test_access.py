@@ -6,13 +6,18 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from core.domain.key_policy import PolicyChange
 from core.domain.key_target import KeyTarget
+from core.domain.states import State
 from core.domain.tenants import SYSTEM
+from core.domain.withdrawals import Withdrawal, instant
 from core.errors import AccessDenied, Denial, InternalError, KeyUnreachable, MessageInvalid, Silence
 from core.service.access import Caller, Op, Operation, Permission
+from core.service.key_operations import KeyOperations
 from core.service.keystead import Keystead
 from core.service.results import DecryptItem, EncryptItem
 from tests.service.world import OPERATOR, OTHER_KEK, World, caller
@@ -24,6 +29,7 @@ class Prepared:
 
     message: bytes
     granted: bytes
+    receipt: str
 
 
 Call = Callable[[Keystead, Caller, Prepared], object]
@@ -41,6 +47,11 @@ CALLS: dict[str, tuple[Operation, Call]] = {
     "check_key": (Op.KEY_CHECK, lambda k, c, w: k.check_key(c, "acme")),
     "key_setup": (Op.KEY_SETUP, lambda k, c, w: k.key_setup(c, "acme", "local")),
     "key_export": (Op.KEY_EXPORT, lambda k, c, w: k.key_export(c, "acme")),
+    "suspend_key": (Op.KEY_SUSPEND, lambda k, c, w: k.suspend_key(c, "acme", "an incident")),
+    "resume_key": (Op.KEY_RESUME, lambda k, c, w: k.resume_key(c, "acme")),
+    "set_policy": (Op.KEY_POLICY, lambda k, c, w: k.set_policy(c, "acme", PolicyChange(lease=30))),
+    "list_receipts": (Op.RECEIPT_LIST, lambda k, c, w: k.list_receipts(c, "acme")),
+    "receipt": (Op.RECEIPT_SHOW, lambda k, c, w: k.receipt(c, "acme", w.receipt)),
     "rotate": (Op.KEY_ROTATE, lambda k, c, w: k.rotate(c, "acme")),
     "encrypt": (Op.ENCRYPT, lambda k, c, w: k.encrypt(c, "acme", b"x", {})),
     "decrypt": (Op.DECRYPT, lambda k, c, w: k.decrypt(c, "acme", w.message, {})),
@@ -55,12 +66,14 @@ CALLS: dict[str, tuple[Operation, Call]] = {
     "audit_checkpoints": (Op.AUDIT_CHECKPOINTS, lambda k, c, w: k.audit_checkpoints(c, "acme")),
 }
 OPEN_TO_ALL = {"health", "jwks", "azure_consent"}
-ADMISSION = {"admit"}
+ADMISSION = {"admit", "time_left"}
 """Performs nothing: refuses what the operations would refuse."""
 
 
 def records(world: World, chain: str) -> list[tuple[str, str, str]]:
-    return [(e.action, e.subject, e.outcome) for e in world.audit_log.read(chain, limit=1000)]
+    # What an act makes of the key's state is told beside the act.
+    found = world.audit_log.read(chain, limit=1000)
+    return [(e.action, e.subject, e.outcome) for e in found if e.action != "key.state"]
 
 
 def usage_lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
@@ -68,7 +81,7 @@ def usage_lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 
 
 def test_the_table_of_calls_is_complete() -> None:
-    public = {name for name in vars(Keystead) if not name.startswith("_")}
+    public = {name for name in {*vars(Keystead), *vars(KeyOperations)} if not name.startswith("_")}
     assert public - OPEN_TO_ALL - ADMISSION == set(CALLS)
     assert {op for op, _ in CALLS.values()} == {v for v in vars(Op).values() if isinstance(v, Operation)}
 
@@ -76,7 +89,11 @@ def test_the_table_of_calls_is_complete() -> None:
 @pytest.fixture
 def prepared(world: World) -> Prepared:
     world.app.key_configuration.configure("acme", TARGET, {})  # so that there is something to revert
-    return Prepared(world.encrypt(), world.app.keystead._parts.handed_out.grant("acme", {}).encrypted_data_key)
+    parts, receipt, at = world.app.keystead._parts, str(uuid4()), instant(world.clock.wall())
+    withdrawal = Withdrawal(OTHER_KEK.locator, "disabled", "No", "r-1", at, receipt=receipt)
+    withdrawal = replace(withdrawal, confirmed=at, written=at, guard="not_needed")
+    parts.receipts.issue(replace(world.app.tenants.read("acme"), state=State.REVOKED, withdrawal=withdrawal))
+    return Prepared(world.encrypt(), parts.handed_out.grant("acme", {}).encrypted_data_key, receipt)
 
 
 def granted(operation: Operation) -> Caller:

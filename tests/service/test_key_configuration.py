@@ -206,7 +206,8 @@ class TestSchedule:
         world.encrypt()
         entries = [(e.action, e.subject, e.outcome) for e in world.audit_log.read("acme")]
         assert ("key.activate", "keystead", "ok") in entries
-        assert ("keystead.key.state_changed", "acme", {"from": "scheduled", "to": "active"}) in world.events.events
+        changes = [data for kind, _, data in world.events.events if kind == "keystead.key.state_changed"]
+        assert [(data["from"], data["to"]) for data in changes] == [("platform", "scheduled"), ("scheduled", "active")]
         moved = {"from": PLATFORM.locator, "to": OWN.locator}
         assert ("keystead.key.kek_changed", "acme", moved) in world.events.events
 

@@ -421,7 +421,7 @@ class TestStates:
 
     def test_going_back_from_a_state_that_has_no_way_there_touches_nothing(self, world: World) -> None:
         configure(world, replace(OWN, reversible=True))
-        world.change(state=State.DEGRADED)
+        world.walk_to(State.HOLD, State.REVOKED)
         before = record(world)
         with pytest.raises(Conflict):
             world.app.key_configuration.revert("acme", {})

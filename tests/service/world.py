@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from core.bootstrap import Application, Config, Leaves, assemble
@@ -20,7 +23,7 @@ from core.domain.key_policy import KeyPolicy
 from core.domain.offerings import Offerings
 from core.domain.states import State
 from core.domain.tenants import RECORD, TenantRecord
-from core.errors import Denial, StoreUnavailable, WrapMismatch
+from core.errors import Denial, Silence, StoreUnavailable, WrapMismatch
 from core.ports import Document, KeyProvider
 from core.service.access import Caller, Permission
 from core.stores.memory import MemoryAuditLog, MemoryKeyStore, MemoryTenantStore
@@ -182,14 +185,27 @@ class RecordedEvents:
         return [event_type for event_type, _, _ in self.events]
 
 
-class NullSigner:
-    """Signs nothing; services under test here do not look at signatures."""
+class MemorySigner:
+    """Signs with a key in memory; ``silent`` does not."""
+
+    def __init__(self) -> None:
+        self._private = Ed25519PrivateKey.generate()
+        self.silent = False
 
     def sign(self, payload: Mapping[str, Any]) -> str:
-        return f"unsigned.{payload['sequence']}.none"
+        if self.silent:
+            raise Silence("the signing key does not answer")
+        head = _base64url(json.dumps({"alg": "EdDSA", "kid": "memory"}).encode())
+        signed = f"{head}.{_base64url(json.dumps(dict(payload)).encode())}"
+        return f"{signed}.{_base64url(self._private.sign(signed.encode()))}"
 
     def jwks(self) -> Mapping[str, Any]:
-        return {"keys": []}
+        x = _base64url(self._private.public_key().public_bytes_raw())
+        return {"keys": [{"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": "memory", "x": x}]}
+
+
+def _base64url(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 @dataclass
@@ -204,6 +220,7 @@ class World:
     keys: ShakyKeyStore = field(default_factory=ShakyKeyStore)
     audit_log: MemoryAuditLog = field(default_factory=MemoryAuditLog)
     events: RecordedEvents = field(default_factory=RecordedEvents)
+    signer: MemorySigner = field(default_factory=MemorySigner)
 
     def __post_init__(self) -> None:
         self.connector = ScriptedConnector(self.kms)
@@ -216,7 +233,7 @@ class World:
             key_store=self.keys,
             tenant_store=self.tenants,
             audit_log=self.audit_log,
-            signer=NullSigner(),
+            signer=self.signer,
             events=self.events,
             platform=self.kms,
             platform_kek=PLATFORM,

@@ -9,6 +9,7 @@ from typing import Any
 from core.domain.arns import KeyArn, RoleArn
 from core.domain.checks import Report
 from core.domain.kek import KeyAccess
+from core.domain.tenants import SYSTEM
 from core.errors import InvalidRequest, OwnFault
 from core.ports import Clock
 from core.providers._session_cache import SessionCache
@@ -60,13 +61,13 @@ class AwsKms:
 
         Raises:
             InvalidRequest: The KEK is not an ARN of a KMS key, lies in a Region or account where tenants' keys may not
-                lie, or is reached by a role without an external id.
+                lie (the service's own, its canaries, may lie in any account but that of our identity), or is reached
+                by a role without an external id.
         """
         key, role = _parsed(access)
         if key.region not in self._settings.regions:
             raise InvalidRequest(f"keys in the Region {key.region} are not served", hint=self._regions_hint())
-        if self._own_accounts() & {key.account, role.account if role else key.account}:
-            raise InvalidRequest("a tenant's key or role cannot lie in the platform's own account")
+        self._check_accounts(access, {key.account, role.account if role else key.account})
         if role and not access.external_id:
             raise InvalidRequest("a role is assumed with an external id only")
         session = self._sessions.get(SessionKey.of(access))
@@ -141,9 +142,20 @@ class AwsKms:
         with self._sts_lock:
             return self._sts.setdefault(region, Connection(self._factory, "sts", region))
 
+    def _check_accounts(self, access: KeyAccess, accounts: set[str]) -> None:
+        if access.tenant_id != SYSTEM:
+            if accounts & self._own_accounts():
+                raise InvalidRequest("a tenant's key or role cannot lie in the platform's own account")
+        elif accounts & self._home_accounts():
+            # Within one account a key's policy is enough: it would serve on after we lost the permission to ask others.
+            raise InvalidRequest("a canary cannot lie in the account that this service's identity lies in")
+
     def _own_accounts(self) -> frozenset[str]:
+        return self._settings.accounts | self._home_accounts()
+
+    def _home_accounts(self) -> frozenset[str]:
         known = self._identity.known
-        return self._settings.accounts | {account_of(self._settings.principal), known.account if known else ""} - {""}
+        return frozenset({account_of(self._settings.principal), known.account if known else ""} - {""})
 
     def _regions_hint(self) -> str:
         return f"keys may lie in {', '.join(sorted(self._settings.regions)) or 'no Region at all'}"

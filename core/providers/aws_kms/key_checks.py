@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from core.providers.aws_kms.calls import Answer
 from core.providers.aws_kms.checklist import UNFIT, Checklist, remedy_of
 from core.providers.aws_kms.failures import Failure
-from core.providers.aws_kms.provider import ENABLED, in_custom_store
+from core.providers.aws_kms.metadata import deletion_trouble, expiry_trouble, in_custom_store, key_store_trouble
+from core.providers.aws_kms.provider import ENABLED
 
 FITNESS = ("enabled", "type", "usage")
 """Checks without which a round trip makes no sense."""
@@ -97,36 +97,17 @@ def _primary_region(metadata: Mapping[str, Any]) -> str:
 
 def _check_key_store(checks: Checklist, metadata: Mapping[str, Any]) -> None:
     checks.custom_key_store = in_custom_store(metadata)
-    if checks.custom_key_store:
-        checks.warned(
-            "key_store",
-            "the key lies in a custom or external key store",
-            "A withdrawal looks like an outage there, so nothing is served while the store does not answer. Use a key "
-            "in AWS KMS itself if outages should be ridden out.",
-        )
-    else:
+    trouble = key_store_trouble(metadata)
+    if trouble is None:
         checks.passed("key_store", "the key lies in AWS KMS itself")
+    else:
+        checks.warned("key_store", trouble.observed, trouble.remedy)
 
 
 def _check_deletion(checks: Checklist, metadata: Mapping[str, Any], now: float | None) -> None:
-    deletion, expiry = metadata.get("DeletionDate"), metadata.get("ValidTo")
-    if metadata["KeyState"] in ("PendingDeletion", "PendingReplicaDeletion") or deletion:
-        checks.failed(
-            "deletion",
-            f"the key is to be deleted{_on(deletion)}",
-            "Cancel the key's deletion (aws kms cancel-key-deletion), then enable it.",
-        )
-    elif not isinstance(expiry, datetime):
+    trouble = deletion_trouble(metadata) or expiry_trouble(metadata, now)
+    if trouble is None:
         checks.passed("deletion", "no deletion is scheduled, and the key does not expire")
-    elif now is not None and expiry.timestamp() <= now:
-        checks.failed("deletion", f"the key's material expired{_on(expiry)}", "Import the key's material again.")
     else:
-        checks.warned(
-            "deletion",
-            f"the key's material expires{_on(expiry)}",
-            "Import it again before that, or without an expiry: from then on nothing can be read until you do.",
-        )
-
-
-def _on(date: object) -> str:
-    return f" on {date:%Y-%m-%d %H:%M} UTC" if isinstance(date, datetime) else ""
+        note = checks.failed if trouble.fatal else checks.warned
+        note("deletion", trouble.observed, trouble.remedy)

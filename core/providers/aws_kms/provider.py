@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any
 
 from core.domain.context import serialise
 from core.domain.kek import KEY_BYTES, Kek, KekDescription, UnwrappedKey, WrappedKey
 from core.errors import InternalError, InvalidRequest, ProviderSignal, Silence, WrapMismatch
 from core.providers.aws_kms.calls import Answer, Budget, Request
 from core.providers.aws_kms.failures import Failure, Kind
+from core.providers.aws_kms.metadata import ends, in_custom_store, warnings
 from core.providers.aws_kms.sessions import TenantSession, Visit
 
 MAX_CIPHERTEXT = 6144
@@ -83,8 +83,16 @@ class AwsKeyProvider:
             answer = visit.ask(describe_key(kek.locator))
         if isinstance(answer, Failure):
             raise answer.signal()
-        state = answer["KeyMetadata"]["KeyState"]
-        return KekDescription(kek, enabled=state == ENABLED, detail=state)
+        metadata = answer["KeyMetadata"]
+        state = metadata["KeyState"]
+        return KekDescription(
+            kek,
+            enabled=state == ENABLED,
+            detail=state,
+            cause=_DENIED_STATES.get(state, ""),
+            warnings=warnings(metadata, server_time(answer)),
+            ends=ends(metadata),
+        )
 
     def _check(self, kek: Kek) -> None:
         if kek != self._kek:
@@ -129,11 +137,6 @@ def explained(visit: Visit, failure: Failure, arn: str) -> ProviderSignal:
     if ambiguous and (state in _SILENT_STATES or in_custom_store(metadata)):
         return Silence(f"AWS KMS cannot use the key now{note}")
     return failure.signal(note=note)
-
-
-def in_custom_store(metadata: Mapping[str, Any]) -> bool:
-    """Whether the key lies in a custom or external key store."""
-    return bool(metadata.get("CustomKeyStoreId")) or metadata.get("Origin") in ("AWS_CLOUDHSM", "EXTERNAL_KEY_STORE")
 
 
 def encrypt(arn: str, key: bytes, context: Mapping[str, str]) -> Request:

@@ -55,6 +55,8 @@ class KeyAttributes:
         expires: From when on it does not wrap any longer, or None.
         made: When it was made, in seconds since the epoch.
         now: The service's own wall clock when it told this; where it told no time, ours.
+        recovery_words: Of its recovery level, such as ``Recoverable`` and ``Purgeable``; none if that is not told.
+        recoverable_days: Days for which it could be recovered once deleted; None if that is not told.
     """
 
     version: VaultKey
@@ -66,6 +68,8 @@ class KeyAttributes:
     expires: int | None
     made: int
     now: float
+    recovery_words: frozenset[str]
+    recoverable_days: int | None
 
     @classmethod
     def of(cls, answer: Answer, wall: Callable[[], float]) -> KeyAttributes:
@@ -76,6 +80,7 @@ class KeyAttributes:
             wall: Our own clock, in seconds since the epoch: the answers of a Managed HSM have no date.
         """
         key, attributes = answer.body["key"], answer.body["attributes"]
+        level, days = attributes.get("recoveryLevel"), attributes.get("recoverableDays")
         return cls(
             version=identifier(key["kid"]),
             type=key["kty"],
@@ -86,6 +91,8 @@ class KeyAttributes:
             expires=attributes.get("exp"),
             made=attributes["created"],
             now=wall() if answer.server_time is None else answer.server_time,
+            recovery_words=frozenset(level.split("+")) if isinstance(level, str) else frozenset(),
+            recoverable_days=days if type(days) is int else None,
         )
 
     @property

@@ -1,18 +1,18 @@
 """What the newest version of a key tells of its fitness to be a tenant's KEK.
 
-Sources: Azure Key Vault, "About keys" (types, sizes; dates stop wrapping, not unwrapping) and "Soft-delete overview";
-Key Vault REST API, ``DeletionRecoveryLevel``; NIST SP 800-57 part 1, table 2.
+Sources: Azure Key Vault, "About keys" (types, sizes); NIST SP 800-57 part 1, table 2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
+from core.providers._troubles import Trouble
 from core.providers.azure_key_vault.attributes import RSA_BITS, KeyAttributes
 from core.providers.azure_key_vault.calls import Answer
 from core.providers.azure_key_vault.checklist import OPERATIONS, Checklist
+from core.providers.azure_key_vault.early_warnings import recovery_trouble, validity_trouble
 
 FITNESS = ("enabled", "type", "size", "key_ops", "validity")
 """Checks without which a round trip makes no sense."""
@@ -20,15 +20,9 @@ RSA_TYPES = ("RSA", "RSA-HSM")
 AES_TYPE = "oct-HSM"
 AES_BITS = 256
 RECOMMENDED_BITS = 3072
-SHORT_RETENTION = 30
-"""Days; a deleted key that is gone after fewer may be gone before its loss is understood."""
 RBAC_HEADER = "x-ms-keyvault-rbac-assignment-id"
 """Sent by vaults with Azure RBAC; nothing else on the data plane tells how a vault decides."""
 _CREATE = f"Create a key of type RSA or RSA-HSM with {RECOMMENDED_BITS} bits, as in the setup kit."
-_PURGE_PROTECTION = (
-    "Switch purge protection on: az keyvault update --enable-purge-protection true, or az keyvault update-hsm for a "
-    "Managed HSM."
-)
 
 
 def check_key(checks: Checklist, found: KeyAttributes, answer: Answer) -> None:
@@ -57,8 +51,8 @@ def check_key(checks: Checklist, found: KeyAttributes, answer: Answer) -> None:
         )
     else:
         checks.passed("key_ops", "the key permits wrapKey and unwrapKey")
-    _check_validity(checks, found)
-    _check_recovery(checks, answer.body["attributes"])
+    _note(checks, "validity", validity_trouble(found), "the key is valid and does not expire")
+    _note(checks, "recovery", recovery_trouble(found), "a deleted key can be recovered, and not be purged before")
 
 
 def check_access_model(checks: Checklist, answer: Answer, *, is_hsm: bool) -> None:
@@ -114,63 +108,9 @@ def fail_aes_size(checks: Checklist, observed: str) -> None:
     checks.failed("size", observed, f"Create a key of type {AES_TYPE} with {AES_BITS} bits.")
 
 
-def _check_validity(checks: Checklist, found: KeyAttributes) -> None:
-    begins, ends = found.not_before, found.expires
-    if begins is not None and begins > found.now:
-        checks.failed(
-            "validity",
-            f"the key is not valid before {_date(begins)}",
-            "Wait until then, or clear its activation date: until then it wraps nothing.",
-        )
-    elif ends is not None and ends <= found.now:
-        checks.failed(
-            "validity",
-            f"the key expired on {_date(ends)}",
-            "Move its expiry date ahead, or clear it, or make a new version: an expired one wraps nothing new.",
-        )
-    elif ends is not None:
-        checks.warned(
-            "validity",
-            f"the key expires on {_date(ends)}",
-            "Make a new version before that, by hand or by a rotation policy: from then on nothing new can be wrapped "
-            "under this one, while what it wrapped stays readable.",
-        )
+def _note(checks: Checklist, name: str, trouble: Trouble | None, fine: str) -> None:
+    if trouble is None:
+        checks.passed(name, fine)
     else:
-        checks.passed("validity", "the key is valid and does not expire")
-
-
-def _check_recovery(checks: Checklist, attributes: Mapping[str, Any]) -> None:
-    level, days = attributes.get("recoveryLevel"), attributes.get("recoverableDays")
-    words = frozenset(level.split("+")) if isinstance(level, str) else frozenset()
-    is_short = type(days) is int and days < SHORT_RETENTION
-    lasting = f" for {days} days only" if is_short else ""
-    if not words & {"Recoverable", "CustomizedRecoverable"}:
-        if "Purgeable" not in words:
-            checks.warned("recovery", "it is not told whether a deleted key can be recovered", _PURGE_PROTECTION)
-        else:
-            checks.failed(
-                "recovery",
-                "soft delete is off: a deleted key is lost at once, and all data under it",
-                "Use a vault with soft delete and purge protection; every vault made today has soft delete.",
-            )
-    elif "Purgeable" in words:
-        checks.warned(
-            "recovery",
-            f"a deleted key can be recovered{lasting}, but also purged, and then all data under it is lost",
-            _PURGE_PROTECTION,
-        )
-    elif is_short:
-        checks.warned(
-            "recovery",
-            f"a deleted key can be recovered{lasting}, and not be purged before",
-            "Use a vault that keeps deleted keys for 90 days: the time cannot be changed once a vault is made.",
-        )
-    else:
-        checks.passed("recovery", "a deleted key can be recovered, and not be purged before")
-
-
-def _date(seconds: int) -> str:
-    try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
-    except (OSError, OverflowError, ValueError):
-        return "a date that no calendar has"
+        note = checks.failed if trouble.fatal else checks.warned
+        note(name, trouble.observed, trouble.remedy)

@@ -18,6 +18,7 @@ from core.domain.vaults import VaultKey
 from core.errors import Denial, InternalError, InvalidRequest, ProviderSignal, Silence, WrapMismatch
 from core.providers.azure_key_vault.attributes import WRAPPED_BYTES, KeyAttributes, algorithm_for
 from core.providers.azure_key_vault.calls import Answer, Budget, Request
+from core.providers.azure_key_vault.early_warnings import warnings
 from core.providers.azure_key_vault.failures import WRAP, Failure
 from core.providers.azure_key_vault.meanings import Kind
 from core.providers.azure_key_vault.operations import MAX_WRAPPED, get_key, unwrap, value_of, wrap
@@ -108,7 +109,9 @@ class AzureKeyProvider:
         obstacle = found.obstacle
         detail = ENABLED if obstacle is None else obstacle.seen
         cause = "" if obstacle is None else obstacle.cause
-        return KekDescription(Kek(str(found.version)), obstacle is None, detail, found.made, cause)
+        return KekDescription(
+            Kek(str(found.version)), obstacle is None, detail, found.made, cause, warnings(found), found.expires
+        )
 
     def _own(self, kek: Kek) -> VaultKey:
         try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from functions.cli import options
+from functions.cli.key.withdrawal import withdrawal
 from functions.cli.output import counted, printable
 
 if TYPE_CHECKING:
@@ -50,9 +51,12 @@ def _lines(found: KeyStatus) -> Iterator[tuple[str, str]]:
     yield "tenant", found.tenant_id
     yield "state", f"{found.state} since {found.since}" + (f" ({found.cause})" if found.cause else "")
     yield "", found.wording
-    if not found.platform_key:
-        yield "", "(as recorded; 'keystead key validate' asks the KMS now)"
+    if found.checked:
+        yield "checked", f"{found.checked} ('keystead check' asks the KMS now)"
+    elif not found.platform_key:
+        yield "", "(as recorded; 'keystead check' asks the KMS now)"
     yield "remedy", found.remedy
+    yield from withdrawal(found)
     yield "key", found.kek + (" (the platform's)" if found.platform_key else "")
     yield "nickname", found.nickname
     yield "role", found.role_arn
@@ -83,8 +87,27 @@ def _lines(found: KeyStatus) -> Iterator[tuple[str, str]]:
     if found.unreadable_versions:
         yield "unreadable", counted(found.unreadable_versions, "version") + ", until the former key returns"
     yield "rotation due", found.rotation_due
+    yield from _policy(found)
+    yield from bounds(found)
+    for text in found.warnings:
+        yield "warning", text
+
+
+def bounds(found: KeyStatus) -> Iterator[tuple[str, str]]:
+    """Labels and texts of the published worst cases."""
     yield "withdrawal", "once the key is withdrawn, no data is served after at most"
     for bound, seconds in found.bounds.items():
         yield "", f"  {seconds:g} s {BOUNDS.get(bound, f'({bound})')}"
-    for text in found.warnings:
-        yield "warning", text
+
+
+def _policy(found: KeyStatus) -> Iterator[tuple[str, str]]:
+    tuned = found.policy
+    yield (
+        "policy",
+        f"lease {tuned.lease:g} s, outage grace {tuned.outage_grace:g} s, a new version after "
+        + counted(tuned.rotation_days, "day"),
+    )
+    if tuned.fallback == "platform":
+        yield "", "new data goes under the platform's key while this one cannot be reached"
+    if tuned.approval == "second_person":
+        yield "", "what weakens the tenant's control takes two people"

@@ -129,7 +129,7 @@ def test_what_is_not_there(world: World, sdk: Sdk, path: str) -> None:
         ("GET", "/keys/a_b"),
         ("GET", "/keys/kek/1/2/3"),
         ("GET", "/deletedkeys/kek/recover"),
-        ("POST", "/keys/kek/1/sign"),
+        ("POST", "/keys/kek/1/verify"),
         ("POST", "/deletedkeys/kek/other"),
         ("PUT", "/keys/kek"),
         ("DELETE", "/keys/kek/1"),

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.domain.kek import Kek, WrappedKey
+from core.domain.kek import Kek, KeyAccess, WrappedKey
 from core.errors import InternalError, InvalidRequest, KeysteadError, OwnFault, Silence, WrapMismatch
 from core.providers.aws_kms import AwsKms, AwsSettings
 from core.providers.aws_kms.clients import Credentials
@@ -48,6 +48,27 @@ def test_what_cannot_be_connected_to(locator: str, role: str, external_id: str, 
     access = replace(Stage.access(None, locator), role_arn=role, external_id=external_id)  # type: ignore[arg-type]  # no stage needed
     with pytest.raises(InvalidRequest):
         nowhere(**settings).connect(access)
+
+
+@pytest.mark.parametrize(
+    ("role", "settings", "refused"),
+    [
+        ("", {"accounts": frozenset({"111122223333"})}, False),
+        (ROLE, {"accounts": frozenset({"111122223333"})}, False),
+        ("", {"principal": "arn:aws:iam::111122223333:role/keystead"}, True),
+        ("arn:aws:iam::444455556666:role/r", {"principal": "arn:aws:iam::444455556666:role/keystead"}, True),
+    ],
+)
+def test_a_canary_lies_in_any_account_but_that_of_our_identity(
+    role: str, settings: dict[str, object], refused: bool
+) -> None:
+    access = KeyAccess("_system", 1, Kek(ARN), role, "x" if role else "")
+    kms = nowhere(**settings)
+    if refused:
+        with pytest.raises(InvalidRequest):
+            kms.connect(access)
+    else:
+        kms.connect(access)
 
 
 def test_the_account_found_by_asking_counts_as_our_own(stage: Stage) -> None:

@@ -197,8 +197,10 @@ def test_what_a_key_tells_of_itself(
     found: dict[str, Any], key: dict[str, Any], attributes: dict[str, Any], check: str, result: str, observed: str
 ) -> None:
     checks = Checklist()
-    body = {"key": key, "attributes": {**MADE, **attributes}}
-    check_key(checks, replace(FIT, **found), Answer(body, {}, "request", NOW))
+    told_of = {**MADE, **attributes}
+    read = KeyAttributes.of(Answer({"key": KEY, "attributes": told_of}, {}, "request", NOW), lambda: 0.0)
+    body = {"key": key, "attributes": told_of}
+    check_key(checks, replace(read, **{"bits": 3072, **found}), Answer(body, {}, "request", NOW))
     told = next(each for each in checks.report().checks if each.name == check)
     assert told.result.value == result
     assert observed in told.observed

@@ -1,0 +1,133 @@
+"""Asks a tenant's KEK whether it serves: by real unwraps of the ACTIVE row and of the probe envelope, and by a wrap."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from core.domain.branch_keys import StoredRow
+from core.domain.kek import KEY_BYTES, Kek, WrappedKey
+from core.domain.tenants import TenantRecord
+from core.errors import Denial, KeysteadError, OwnFault, ProviderSignal, Silence, StoreCorrupt, WrapMismatch
+from core.ports import KeyProvider
+from core.service.alarms import Alarms
+from core.service.probes import Probes
+from core.service.providers import Providers
+from core.service.row_checks import RowChecks
+
+ENDS_SOON = 30 * 86400.0
+"""Seconds ahead of which the end of a key is warned of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a KEK answered.
+
+    Attributes:
+        granted: It unwrapped.
+        denial: It said no.
+        ours: Nothing was learned, because of trouble of our own.
+        silent: It did not answer.
+        corrupt: What it was asked to unwrap is not what it wrapped: our own store's trouble.
+    """
+
+    granted: bool = False
+    denial: Denial | None = None
+    ours: bool = False
+    silent: bool = False
+    corrupt: bool = False
+
+
+class Asking:
+    """Asks.
+
+    Args:
+        providers: Reach the KEKs.
+        rows: Tell the operator of a row that does not unwrap.
+        probes: Hold the probe envelopes.
+        alarms: Tell the operator of a probe that is gone.
+        table_name: The logical key store name.
+    """
+
+    def __init__(self, providers: Providers, rows: RowChecks, probes: Probes, alarms: Alarms, table_name: str) -> None:
+        self._providers = providers
+        self._rows = rows
+        self._probes = probes
+        self._alarms = alarms
+        self._table_name = table_name
+
+    def provider(self, record: TenantRecord, kek: Kek, *, fresh: bool) -> KeyProvider:
+        """The provider that reaches a tenant's KEK.
+
+        Args:
+            record: The tenant's record.
+            kek: The KEK.
+            fresh: Through a session made for this, not one that may have outlived what it was made by.
+
+        Raises:
+            VendorFault: This deployment does not reach it.
+            StoreCorrupt: The KEK is not the tenant's.
+        """
+        if not fresh or kek == self._providers.platform_kek:
+            return self._providers.of(record, kek)
+        return self._providers.connect(replace(record.access(kek), lease=0))
+
+    def row(self, record: TenantRecord, stored: StoredRow, provider: KeyProvider) -> Answer:
+        """Unwrap a stored row."""
+        row = stored.row
+        try:
+            provider.unwrap(WrappedKey(row.kek, row.enc), row.kms_context(self._table_name))
+        except ProviderSignal as signal:
+            if isinstance(signal, WrapMismatch):
+                self._rows.corrupt(record.tenant_id, stored, "it does not unwrap")
+            return self._answer(record, row.kek, signal)
+        return Answer(granted=True)
+
+    def probe(self, record: TenantRecord, kek: Kek, provider: KeyProvider) -> Answer:
+        """Unwrap the probe envelope, which fails only if the KEK does."""
+        try:
+            if self._probes.read(record.tenant_id, record.probe_digest).kek.key != kek.key:
+                return Answer(corrupt=True)
+            self._probes.unwrap(provider, record.tenant_id, record.probe_digest)
+        except ProviderSignal as signal:
+            return self._answer(record, kek, signal)
+        except StoreCorrupt as error:
+            self._alarms("store_corrupt", record.tenant_id, "probe", problem=error.detail)
+            return Answer(corrupt=True)
+        return Answer(granted=True)
+
+    def wrap(self, record: TenantRecord, kek: Kek, provider: KeyProvider) -> Answer:
+        """Wrap a random key, which is thrown away."""
+        try:
+            provider.wrap(kek, os.urandom(KEY_BYTES), self._probes.context(record.tenant_id, kek))
+        except ProviderSignal as signal:
+            return self._answer(record, kek, signal)
+        return Answer(granted=True)
+
+    def warnings(self, kek: Kek, provider: KeyProvider, now: float) -> tuple[str, ...] | None:
+        """What the KMS tells of a KEK that its owner should know early; None if it tells nothing now.
+
+        Args:
+            kek: The KEK, with its version where there are versions.
+            provider: Reaches it.
+            now: Seconds since the epoch.
+        """
+        try:
+            found = provider.describe(kek)
+        except KeysteadError:
+            return None
+        ends = [] if found.ends is None or found.ends - now > ENDS_SOON else [_ends(found.ends)]
+        return (*found.warnings, *ends)
+
+    def _answer(self, record: TenantRecord, kek: Kek, signal: ProviderSignal) -> Answer:
+        self._providers.heard(record.tenant_id, kek, signal)
+        if isinstance(signal, Denial):
+            return Answer(denial=signal)
+        if isinstance(signal, OwnFault):
+            return Answer(ours=True)
+        return Answer(silent=isinstance(signal, Silence), corrupt=isinstance(signal, WrapMismatch))
+
+
+def _ends(at: float) -> str:
+    return f"The key stops serving by itself on {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC."

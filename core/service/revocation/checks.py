@@ -1,0 +1,362 @@
+"""The check of one tenant's key: asks its KMS, confirms a withdrawal, ends one, and writes what came of it (DESIGN 5).
+
+What is written hangs on the record as it was read *before* the KMS was asked: if another process changed it meanwhile,
+the answer counts for nothing and the KMS is asked again. So a late answer cannot undo what came after its question.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from uuid import uuid4
+from zlib import crc32
+
+from core.domain.branch_keys import ACTIVE, StoredRow
+from core.domain.instants import parse_instant
+from core.domain.kek import Kek
+from core.domain.states import Signal, State
+from core.domain.tenants import TenantRecord
+from core.domain.timing import Instant
+from core.domain.withdrawals import ACCESS_CAUSES, PLAIN_CAUSES, instant
+from core.errors import Conflict, Denial, KeysteadError
+from core.ports import KeyProvider
+from core.service.alarms import Alarms
+from core.service.handed_out_counts import HandedOutCounts
+from core.service.revocation.asking import Answer, Asking
+from core.service.revocation.guard import GuardFinding, VendorFaultGuard
+from core.service.revocation.receipts import Receipts
+from core.service.revocation.reports import Reports
+from core.service.revocation.signals import confirmed, denied_anew, signalled
+from core.service.revocation.telling import Teller
+from core.service.revocation.turns import Turn, Turns
+from core.service.revocation.uses import Uses
+from core.service.revocation.watch import Watch
+from core.service.row_checks import RowChecks
+from core.service.state_gate import StateGate, TenantView
+from core.service.tenant_records import TenantRecords
+
+ATTEMPTS = 4
+"""How often a key is asked anew because its tenant's record changed meanwhile."""
+log = logging.getLogger("keystead.revocation")
+CALM = frozenset({State.PLATFORM, State.SCHEDULED, State.ACTIVE})
+UNWATCHED = CALM | {State.SUSPENDED}
+DESCRIBE_EVERY, DESCRIBE_WARNED = 3600.0, 300.0
+"""Seconds between two looks at what a KMS can tell of a key; and where it told something to warn of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When keys are asked. Seconds.
+
+    Attributes:
+        confirm_plain: Between two denials of a key that is off, before the withdrawal counts as confirmed.
+        confirm_access: Likewise of policy or identity.
+        used: Between two checks of a key that was used lately.
+        idle: Between two checks of one that was not.
+        lately: How long ago "lately" is.
+    """
+
+    confirm_plain: float = 1
+    confirm_access: float = 60
+    used: float = 60
+    idle: float = 900
+    lately: float = 900
+
+
+class RevocationChecks:
+    """Checks keys.
+
+    Args:
+        records: Hold the tenants' records.
+        rows: Read the ACTIVE row, whose KEK the state follows.
+        gate: Holds the tenant views.
+        asking: Asks the KMS.
+        guard: Tells whether a refusal is our own fault.
+        turns: Say whose turn it is.
+        watch: Remembers tenants in trouble.
+        teller: Tells changes of state.
+        receipts: Issue and end receipts.
+        reports: Know of real unwraps of this process.
+        uses: Know the last use.
+        counts: Count the data keys handed out.
+        alarms: Tell the operator.
+        now: Reads both clocks.
+        pace: When keys are asked.
+        platform: The platform's KEK, which is not a tenant's to withdraw.
+    """
+
+    def __init__(
+        self,
+        *,
+        records: TenantRecords,
+        rows: RowChecks,
+        gate: StateGate,
+        asking: Asking,
+        guard: VendorFaultGuard,
+        turns: Turns,
+        watch: Watch,
+        teller: Teller,
+        receipts: Receipts,
+        reports: Reports,
+        uses: Uses,
+        counts: HandedOutCounts,
+        alarms: Alarms,
+        now: Callable[[], Instant],
+        pace: Pace,
+        platform: Kek,
+    ) -> None:
+        self._records = records
+        self._rows = rows
+        self._gate = gate
+        self._asking = asking
+        self._guard = guard
+        self._turns = turns
+        self._watch = watch
+        self._teller = teller
+        self._receipts = receipts
+        self._reports = reports
+        self._uses = uses
+        self._counts = counts
+        self._alarms = alarms
+        self._now = now
+        self._pace = pace
+        self._platform = platform.locator
+
+    def check(self, tenant_id: str, *, forced: bool = False) -> State | None:
+        """Ask a tenant's KMS if it is time to, and write what came of it.
+
+        Args:
+            tenant_id: The tenant.
+            forced: Ask now, whoever's turn it is.
+
+        Returns:
+            The state of the key afterwards; None if there is no such tenant.
+
+        Raises:
+            StoreUnavailable, StoreCorrupt: A store does not answer, or a row is refused.
+            VendorFault, KeyUnreachable: The row MAC key cannot be had.
+            Conflict: The tenant's record kept changing.
+        """
+        turn: Turn | None = None
+        for _ in range(ATTEMPTS):
+            found = self._records.read(tenant_id)
+            if found is None or found[0].deleted:
+                self._watch.forget(tenant_id)
+                return None
+            record, revision = found
+            self._teller.tell_forgotten(record, self._now().wall)
+            record, revision = self._with_receipt(record, revision)
+            if record.state is State.SUSPENDED or record.keks == {self._platform}:
+                self._watch.forget(tenant_id)
+                return record.state
+            if turn is None:
+                turn = self._turns.take(tenant_id, forced=forced)
+                if turn is None:
+                    self._wait(record)
+                    return record.state
+            try:
+                return self._check(record, revision, turn, forced=forced)
+            except Conflict:
+                continue
+        raise Conflict("the tenant's record keeps changing")
+
+    def _check(self, record: TenantRecord, revision: int, turn: Turn, *, forced: bool) -> State:
+        view = self._gate.enter_any(record.tenant_id)
+        if self._gate.reread(view) != record:
+            raise Conflict("the tenant's record changed meanwhile")
+        stored = self._rows.read(view, record.branch_key_id, ACTIVE)
+        if stored is None:
+            return self._settle(record, {})
+        kek = stored.row.kek
+        skips = record.state is State.ACTIVE and not forced and not self._to_describe(turn)
+        if skips and self._reports.granted_within(record.tenant_id, kek, self._pace.used):
+            return self._settle(record, {})
+        if kek.locator == self._platform:
+            # A move has just left the KEK that the state spoke of; it is the mover's to say where it ends.
+            after = signalled(record, Signal.GRANTED, kek, self._now().wall)
+            if after != record:
+                self._write(record, after, revision)
+            return self._settle(after, {})
+        provider = self._asking.provider(record, kek, fresh=forced or record.state is not State.ACTIVE)
+        answer = self._asking.row(record, stored, provider)
+        if answer.corrupt:
+            answer = self._asking.probe(record, kek, provider)
+        noted = self._described(record, kek, provider, turn, answer)
+        after = self._after(record, view, stored, provider, answer, wraps="described" in noted)
+        if after != record:
+            self._write(record, after, revision)
+        if answer.granted:
+            self._reports.granted(view, kek, after)
+        return self._settle(after, noted)
+
+    def _after(
+        self,
+        record: TenantRecord,
+        view: TenantView,
+        stored: StoredRow,
+        provider: KeyProvider,
+        answer: Answer,
+        *,
+        wraps: bool,
+    ) -> TenantRecord:
+        kek, now = stored.row.kek, self._now().wall
+        if answer.granted:
+            if wraps or record.state is State.WRITE_BLOCKED:
+                wrapped = self._asking.wrap(record, kek, provider)
+                if wrapped.denial is not None:
+                    return signalled(record, Signal.WRITE_REFUSED, kek, now, wrapped.denial)
+                if not wrapped.granted and record.state is State.WRITE_BLOCKED:
+                    return record
+            return signalled(record, Signal.GRANTED, kek, now)
+        if answer.silent:
+            silent_for = now - parse_instant(record.since) if record.state is State.DEGRADED else 0
+            beyond = max(record.lease, record.grace(kek.locator))
+            if record.state is State.DEGRADED and silent_for >= beyond:
+                return signalled(record, Signal.SILENT_BEYOND_GRACE, kek, now)
+            return signalled(record, Signal.SILENT, kek, now)
+        if answer.denial is None:
+            return record  # trouble of our own: nothing was learned
+        return self._denied(record, view, kek, provider, answer.denial)
+
+    def _denied(
+        self, record: TenantRecord, view: TenantView, kek: Kek, provider: KeyProvider, denial: Denial
+    ) -> TenantRecord:
+        heard = self._now().wall
+        self._gate.purge(record.tenant_id)
+        view.purge()
+        if denial.cause == "network":
+            return signalled(record, Signal.NETWORK_REFUSED, kek, heard, denial)
+        if record.state is State.REVOKED:
+            withdrawal = record.withdrawal and replace(record.withdrawal, cause=denial.cause)
+            return replace(record, cause=denial.cause, withdrawal=withdrawal)
+        if record.state is not State.HOLD:
+            finding = self._guard.ask(record, kek) if denial.cause in ACCESS_CAUSES else GuardFinding.PASSED
+            return record if finding is GuardFinding.OURS else signalled(record, Signal.DENIED, kek, heard, denial)
+        return self._held(record, kek, provider, denial, heard)
+
+    def _held(
+        self, record: TenantRecord, kek: Kek, provider: KeyProvider, denial: Denial, heard: float
+    ) -> TenantRecord:
+        withdrawal = record.withdrawal
+        if withdrawal is None or not withdrawal.first_denial or withdrawal.kek != kek.locator:
+            return denied_anew(record, kek, heard, denial)
+        guarded = denial.cause in ACCESS_CAUSES
+        if not guarded and denial.cause not in PLAIN_CAUSES:
+            return replace(record, cause=denial.cause)  # nobody knows what it means: held, and alarmed
+        waits = self._pace.confirm_access if guarded else self._pace.confirm_plain
+        finding = self._guard.ask(record, kek) if guarded else None
+        if finding is GuardFinding.OURS:
+            return signalled(record, Signal.EXCUSED, kek, self._now().wall)
+        if heard - parse_instant(withdrawal.first_denial) < waits or finding is GuardFinding.UNKNOWN:
+            return replace(record, cause=denial.cause)
+        # Asked last: had our own trouble ended just before the canary was asked, this would be granted.
+        probed = self._asking.probe(record, kek, provider)
+        if probed.denial is None:
+            if probed.granted:
+                self._alarms("probe_contradicts", record.tenant_id, kek.locator, cause=denial.cause)
+            return replace(record, cause=denial.cause)
+        return confirmed(
+            record,
+            kek,
+            self._now().wall,
+            probed.denial if probed.denial.cause == denial.cause else denial,
+            guard="not_needed" if finding is None else finding.value,
+            last_use=self._last_use(record.tenant_id),
+            data_keys=self._counts.at_most(record.tenant_id),
+        )
+
+    def _write(self, record: TenantRecord, after: TenantRecord, revision: int) -> None:
+        if record.state is State.REVOKED and after.state is not State.REVOKED:
+            self.reinstating(record)
+        self._records.write(after, expected_revision=revision)
+        if after.state is not record.state:
+            if record.state in CALM and after.state not in CALM:
+                self._turns.begin(record.tenant_id, steady=after.state is State.DEGRADED)
+            self._teller.tell(after)
+        if after.state is State.REVOKED:
+            self._issue(after)
+        self._gate.expire(record.tenant_id)
+
+    def reinstating(self, record: TenantRecord) -> None:
+        """Before a revoked key serves again: end its receipt, or see that none is issued any more.
+
+        Raises:
+            StoreUnavailable, StoreCorrupt, Conflict: That is not possible now, so the key must stay revoked.
+        """
+        if record.withdrawal is not None and record.withdrawal.receipt:
+            self._receipts.reinstating(record.tenant_id, record.withdrawal.receipt, instant(self._now().wall))
+
+    def _with_receipt(self, record: TenantRecord, revision: int) -> tuple[TenantRecord, int]:
+        # A process may have died between the confirmation and the receipt, or between the end of the receipt and
+        # the reinstatement: the key is still revoked, and that needs a receipt of its own.
+        withdrawal = record.withdrawal
+        if record.state is not State.REVOKED or withdrawal is None:
+            return record, revision
+        if self._receipts.was_voided(record.tenant_id, withdrawal.receipt):
+            record = replace(record, withdrawal=replace(withdrawal, receipt=str(uuid4())))
+            revision = self._records.write(record, expected_revision=revision)
+        self._issue(record)
+        return record, revision
+
+    def _issue(self, record: TenantRecord) -> None:
+        try:
+            self._receipts.issue(record)
+        except KeysteadError as error:
+            self._alarms("receipt_delayed", record.tenant_id, "receipt", code=error.code, problem=error.detail)
+        except Exception:
+            # Whatever is wrong with signing, it must not keep a key from being reinstated.
+            log.exception("a receipt broke", extra={"fields": {"tenant": record.tenant_id}})
+            self._alarms("receipt_delayed", record.tenant_id, "receipt", code="internal", problem="see the log")
+
+    def _last_use(self, tenant_id: str) -> str:
+        try:
+            return self._uses.last(tenant_id)
+        except KeysteadError:
+            return ""
+
+    def _described(
+        self, record: TenantRecord, kek: Kek, provider: KeyProvider, turn: Turn, answer: Answer
+    ) -> dict[str, object]:
+        # At most hourly, unless there is something to warn of; and when a key turns out to be off, for its date.
+        noted: dict[str, object] = {"checked": self._now().wall}
+        off = answer.denial is not None and record.state is State.HOLD
+        if off or (answer.granted and self._to_describe(turn)):
+            warnings = self._asking.warnings(kek, provider, self._now().wall)
+            if warnings is not None:
+                noted.update(described=self._now().wall, warnings=warnings)
+        return noted
+
+    def _to_describe(self, turn: Turn) -> bool:
+        every = DESCRIBE_WARNED if turn.warnings else DESCRIBE_EVERY
+        return not 0 <= self._now().wall - turn.described < every
+
+    def _settle(self, record: TenantRecord, noted: dict[str, object]) -> State:
+        if record.state in CALM:
+            noted.update(due=self._now().wall + self._interval(record.tenant_id), attempts=0)
+        elif record.state is State.HOLD and record.withdrawal is not None and record.withdrawal.first_denial:
+            noted.update(self._when_to_confirm(record.tenant_id, record.cause, record.withdrawal.first_denial))
+        if noted:
+            self._turns.note(record.tenant_id, **noted)
+        self._wait(record)
+        return record.state
+
+    def _when_to_confirm(self, tenant_id: str, cause: str, first_denial: str) -> dict[str, object]:
+        # The confirmation is not to wait for a probe that is due later than it.
+        waits = self._pace.confirm_access if cause in ACCESS_CAUSES else self._pace.confirm_plain
+        ends = parse_instant(first_denial) + waits
+        return {"due": ends} if self._now().wall < ends < self._turns.read(tenant_id).due else {}
+
+    def _wait(self, record: TenantRecord) -> None:
+        if record.state in UNWATCHED:
+            self._watch.forget(record.tenant_id)
+            return
+        due = self._turns.read(record.tenant_id).due - self._now().wall
+        self._watch.later(record.tenant_id, max(0.2, min(due, 25.0)))
+
+    def _interval(self, tenant_id: str) -> float:
+        last, now = self._last_use(tenant_id), self._now().wall
+        used = bool(last) and now - parse_instant(last) < self._pace.lately
+        interval = self._pace.used if used else self._pace.idle
+        # Spread, so that tenants created together are not asked together for ever.
+        return interval * (0.9 + crc32(f"{tenant_id} {now:.0f}".encode()) % 1000 / 10_000)

@@ -1,0 +1,237 @@
+"""What requests tell of a tenant's KMS, and how they bear with one that denies or is silent (DESIGN 5, rules 3 and 4).
+
+A denial stops the whole fleet by one write, `hold`, and is not asked again in this process for a moment. A silence is
+written down, too, and while it lasts the KMS is not asked by every request: cached keys serve without a call, others
+are refused at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from core.domain.branch_keys import ACTIVE, StoredRow
+from core.domain.kek import Kek
+from core.domain.states import Signal, State
+from core.domain.tenants import TenantRecord
+from core.domain.timing import Instant
+from core.domain.withdrawals import ACCESS_CAUSES
+from core.errors import Denial, KeysteadError, OwnFault, Silence, Unasked, VendorFault
+from core.service.lru import LruCache
+from core.service.providers import Providers
+from core.service.revocation.guard import GuardFinding, VendorFaultGuard
+from core.service.revocation.signals import signalled
+from core.service.revocation.telling import Teller
+from core.service.revocation.turns import Turns
+from core.service.revocation.uses import Uses
+from core.service.revocation.watch import Watch
+from core.service.row_checks import RowChecks
+from core.service.state_gate import StateGate, TenantView
+from core.service.tenant_records import TenantRecords
+
+SILENT_FOR = 5.0
+"""Seconds for which a KMS that was silent is not asked again by requests."""
+DENIED_FOR = 1.0
+"""Seconds for which a KMS that denied is not asked again by requests."""
+SILENT = frozenset({State.DEGRADED, State.UNREACHABLE})
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A time in which requests of this process do not ask a KEK.
+
+    Attributes:
+        began: When it was silent, or denied.
+        until: The end.
+        error: What requests hear that hold no key.
+        silent: Whether it was silent: then cached keys serve on inside the grace.
+    """
+
+    began: Instant
+    until: Instant
+    error: KeysteadError
+    silent: bool
+
+
+class Reports:
+    """Hears what requests met.
+
+    Args:
+        records: Hold the tenants' records.
+        rows: Read the ACTIVE row, whose KEK the state follows.
+        gate: Holds the tenant views.
+        providers: Say what a signal means to callers.
+        guard: Tells whether a refusal is our own fault.
+        turns: Set the pace of the checks that follow.
+        watch: Remembers tenants in trouble.
+        teller: Tells changes of state.
+        uses: Keep the last use.
+        now: Reads both clocks.
+    """
+
+    def __init__(
+        self,
+        *,
+        records: TenantRecords,
+        rows: RowChecks,
+        gate: StateGate,
+        providers: Providers,
+        guard: VendorFaultGuard,
+        turns: Turns,
+        watch: Watch,
+        teller: Teller,
+        uses: Uses,
+        now: Callable[[], Instant],
+    ) -> None:
+        self._records = records
+        self._rows = rows
+        self._gate = gate
+        self._providers = providers
+        self._guard = guard
+        self._turns = turns
+        self._watch = watch
+        self._teller = teller
+        self._uses = uses
+        self._now = now
+        self._pauses: LruCache[tuple[str, str], Pause] = LruCache(10_000)
+        self._granted: LruCache[tuple[str, str], Instant] = LruCache(10_000)
+
+    def paused(self, view: TenantView, kek: Kek) -> Pause | None:
+        """Why a KEK is not to be asked now; None if it may be.
+
+        Args:
+            view: The tenant's view.
+            kek: The KEK, with its version where there are versions.
+        """
+        pause = self._pauses.get((view.tenant_id, kek.locator))
+        if pause is None:
+            return None
+        if pause.silent and view.record.state is State.ACTIVE and view.read_at.boot > pause.began.boot:
+            return None  # read since: another process has reached it
+        if self._now().before(pause.until):
+            return pause
+        if pause.silent and view.record.state in SILENT and not self._our_turn(view.tenant_id):
+            return self._pause(view, kek, pause.error, SILENT_FOR, silent=True)
+        return None
+
+    def _our_turn(self, tenant_id: str) -> bool:
+        # Fleet-wide, a KMS that is silent is asked by one process at a time.
+        try:
+            return self._turns.take(tenant_id) is not None
+        except KeysteadError:
+            return False
+
+    def silent(self, view: TenantView, kek: Kek, silence: Silence) -> KeysteadError:
+        """Take note of a silence.
+
+        Returns:
+            What a request without a cached key hears.
+        """
+        error = self._providers.refusal(view.tenant_id, kek, silence)
+        if isinstance(silence, Unasked):
+            return error
+        self._pause(view, kek, error, SILENT_FOR, silent=True)
+        if kek != self._providers.platform_kek and not isinstance(silence, OwnFault):
+            self._watch.add(view.tenant_id)
+            if view.record.state is State.ACTIVE and kek.key.locator == view.record.kek:
+                self._signal(view, Signal.SILENT, kek)
+        return error
+
+    def granted(self, view: TenantView, kek: Kek, asked_as: TenantRecord) -> None:
+        """Take note of a real unwrap.
+
+        Args:
+            view: The tenant's view.
+            kek: The KEK, with its version where there are versions.
+            asked_as: The tenant's record when it was asked for: only what it said then is over by this.
+        """
+        self._pauses.pop((view.tenant_id, kek.locator))
+        self._granted.put((view.tenant_id, kek.locator), self._now())
+        if kek == self._providers.platform_kek:
+            return
+        self._uses.note(view.tenant_id)
+        if asked_as.state in SILENT and kek.key.locator == asked_as.kek:
+            self._signal(view, Signal.GRANTED, kek, since=asked_as.since)
+
+    def granted_within(self, tenant_id: str, kek: Kek, seconds: float) -> bool:
+        """Whether a request of this process had a real unwrap under a KEK lately."""
+        last = self._granted.get((tenant_id, kek.locator))
+        return last is not None and self._now().elapsed(last) < seconds
+
+    def denied(self, view: TenantView, stored: StoredRow, denial: Denial) -> KeysteadError:
+        """Take note of a denial: have the whole fleet stop serving from its caches, if the state follows this KEK.
+
+        The caller has purged this process's keys.
+
+        Returns:
+            What the request hears.
+        """
+        kek, tenant_id = stored.row.kek, view.tenant_id
+        error = self._providers.refusal(tenant_id, kek, denial)
+        self._granted.pop((tenant_id, kek.locator))
+        if kek == self._providers.platform_kek or not self._followed(view, stored):
+            return error
+        if self._ours(view.record, kek, denial):
+            error = VendorFault("this service's own access to the key management system is refused", retry_after=30)
+        else:
+            self.withdraw(view, kek, denial)
+        self._pause(view, kek, error, DENIED_FOR, silent=False)
+        return error
+
+    def withdraw(self, view: TenantView, kek: Kek, denial: Denial) -> None:
+        """Write what a denial of the KEK that the state follows leads to. Best effort: leases end without it, too."""
+        self._watch.add(view.tenant_id)
+        if denial.cause == "network":
+            self._signal(view, Signal.NETWORK_REFUSED, kek, denial)
+        else:
+            self._signal(view, Signal.DENIED, kek, denial)
+
+    def _ours(self, record: TenantRecord, kek: Kek, denial: Denial) -> bool:
+        if denial.cause not in ACCESS_CAUSES:
+            return False
+        try:
+            self._guard.noticed(record, kek)
+            return self._guard.ask_lately(record, kek) is GuardFinding.OURS
+        except KeysteadError:
+            return False
+
+    def _followed(self, view: TenantView, stored: StoredRow) -> bool:
+        # The state follows the ACTIVE row's KEK, in its version: others refuse for themselves alone.
+        if stored.row.type == ACTIVE and stored.row.branch_key_id == view.record.branch_key_id:
+            return True
+        try:
+            active = self._rows.read(view, view.record.branch_key_id, ACTIVE)
+        except KeysteadError:
+            return stored.row.kek.key.locator == view.record.kek and not stored.row.kek.versioned
+        return active is not None and active.row.kek == stored.row.kek
+
+    def _signal(
+        self, view: TenantView, signal: Signal, kek: Kek, denial: Denial | None = None, since: str = ""
+    ) -> None:
+        tenant_id, heard = view.tenant_id, self._now().wall
+        written: list[TenantRecord] = []
+
+        def change(record: TenantRecord) -> TenantRecord | None:
+            if record.deleted or kek.key.locator not in record.keks or since not in ("", record.since):
+                return None
+            after = signalled(record, signal, kek, heard, denial)
+            if after is record:
+                return None
+            written[:] = [after]
+            return after
+
+        try:
+            found = self._records.change(tenant_id, change)
+        except KeysteadError:
+            return
+        finally:
+            self._gate.expire(tenant_id)
+        if written and found == written[0]:
+            self._turns.begin(tenant_id, steady=signal is Signal.SILENT)
+            self._teller.tell(written[0])
+
+    def _pause(self, view: TenantView, kek: Kek, error: KeysteadError, seconds: float, *, silent: bool) -> Pause:
+        now = self._now()
+        pause = Pause(now, now.plus(seconds), error, silent)
+        self._pauses.put((view.tenant_id, kek.locator), pause)
+        return pause
