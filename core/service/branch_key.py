@@ -65,6 +65,16 @@ class BranchKey:
         """Whether it may serve calls that did not ask for it."""
         return self.lasting and self.generation == self.view.generation
 
+    def renew(self, asked: Instant, lease: float) -> None:
+        """Let it serve for another lease.
+
+        Args:
+            asked: Both clocks before the new unwrap request was sent.
+            lease: Seconds.
+        """
+        self.asked = asked
+        self.wall_until, self.boot_until = asked.plus(lease)
+
     def serves(self, tick: tuple[float, float]) -> bool:
         """Whether it may be used now: lease running, and no purge since it was asked for."""
         return tick[0] < self.wall_until and tick[1] < self.boot_until and self.generation == self.view.generation

@@ -158,10 +158,7 @@ class BranchKeys:
         if lasting:
             asked = asked.plus(-max(0.0, proved_ago))
         if cached is not None and cached.version_id == stored.row.version_id and compare_digest(cached.key, key):
-            # The same key: data keys that hang on it live on under its new lease.
-            cached.stored, cached.asked = stored, asked
-            cached.wall_until, cached.boot_until = asked.plus(view.record.lease)
-            return cached
+            return self._renewed(cached, stored, slot, asked)
         branch_key = BranchKey(stored, key, view, generation, asked, lasting=lasting)
         if branch_key.cacheable:
             self._cache.put(slot, branch_key)
@@ -171,6 +168,16 @@ class BranchKeys:
                 twin = BranchKey(stored, key, view, generation, asked, lasting=True)
                 self._cache.put((slot[0], slot[1], VERSION_PREFIX + branch_key.version_id), twin)
         return branch_key
+
+    def _renewed(self, cached: BranchKey, stored: StoredRow, slot: Slot, asked: Instant) -> BranchKey:
+        # The same key: data keys that hang on it live on under its new lease, as does what is cached of its version.
+        lease = cached.view.record.lease
+        cached.stored = stored
+        cached.renew(asked, lease)
+        twin = self._cache.get((slot[0], slot[1], VERSION_PREFIX + cached.version_id))
+        if slot[2] == ACTIVE and twin is not None and twin.generation == cached.generation and twin.asked <= asked:
+            twin.renew(asked, lease)
+        return cached
 
     def _read(self, view: TenantView, slot: Slot, asked: Instant, cached: BranchKey | None) -> StoredRow:
         _, branch_key_id, row_type = slot

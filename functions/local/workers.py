@@ -1,12 +1,13 @@
-"""A pool of threads for requests, of which no tenant has more than its share."""
+"""Threads for requests, of which no tenant has more than its share."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Lock
-from typing import Any, Generic, TypeVar
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import Any, TypeVar
 
 from functions.local.shares import Shares
 from functions.local.slots import Owner
@@ -20,29 +21,46 @@ class CallerLeft(Exception):
     """Whoever asked has left before the work was begun."""
 
 
-class _Job(Generic[T]):
-    def __init__(self, owner: Owner, work: Callable[[], T]) -> None:
+class _Job:
+    def __init__(self, owner: Owner, work: Callable[[], Any]) -> None:
         self.owner = owner
         self.work = work
-        self.future: Future[T] = Future()
+        self.loop = asyncio.get_running_loop()
+        self.result: asyncio.Future[Any] = self.loop.create_future()
         self.listening: asyncio.Future[None] | None = None
+
+    def tell(self, result: Any, error: BaseException | None) -> None:
+        # From a thread. Nobody waits where the loop is closed.
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self._tell, result, error)
+
+    def _tell(self, result: Any, error: BaseException | None) -> None:
+        if self.result.done():
+            return
+        if error is None:
+            self.result.set_result(result)
+        else:
+            self.result.set_exception(error)
 
 
 class Workers:
-    """Runs work in threads, each tenant's in a share of them.
+    """Runs work in threads, each tenant's in a share of them. `run` and `close` are for the event loop's thread.
 
     Args:
-        threads: Size of the pool.
+        threads: How many.
         share: How many of them one tenant has at a time, at least 1.
         name: Of the threads.
         patience: As `PATIENCE`.
     """
 
     def __init__(self, threads: int, share: int, name: str, *, patience: float = PATIENCE) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self._shares: Shares[_Job[Any]] = Shares(max(1, share))
+        self._most = threads
+        self._name = name
         self._patience = patience
-        self._queued = 0
+        self._shares: Shares[_Job] = Shares(max(1, share))
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._threads: list[Thread] = []
+        self._closed = False
         self._lock = Lock()
 
     @property
@@ -66,72 +84,74 @@ class Workers:
 
         Raises:
             CallerLeft: The work was not begun.
+            RuntimeError: These workers are closed.
             Exception: Whatever the work raised.
         """
         job = _Job(owner, work)
         if self._shares.enter(owner, job):
-            self._submit(job)
-            return await asyncio.wrap_future(job.future)
-        job.future.add_done_callback(lambda future: future.cancelled() and self._shares.drop(owner, job))
+            if not self._put(job):
+                self._shares.leave(owner)
+                raise RuntimeError("the threads have ended")
+            return await job.result
         # To listen costs a task, and most get their thread soon.
-        patience = asyncio.get_running_loop().call_later(self._patience, self._listen, job, left)
+        patience = job.loop.call_later(self._patience, self._listen, job, left)
         try:
-            return await asyncio.wrap_future(job.future)
+            return await job.result
+        except asyncio.CancelledError:
+            self._shares.drop(owner, job)
+            raise
         finally:
             patience.cancel()
             if job.listening is not None:
                 job.listening.cancel()
 
     def close(self) -> None:
-        """Wait for the work in the pool and end its threads."""
-        self._pool.shutdown(wait=True)
-
-    def _submit(self, job: _Job[Any]) -> None:
-        following: _Job[Any] | None = job
-        while following is not None:
-            with self._lock:
-                self._queued += 1
-            try:
-                self._pool.submit(self._work, following)
-                return
-            except RuntimeError as error:  # the pool is closed
-                self._unqueue()
-                if following.future.set_running_or_notify_cancel():
-                    following.future.set_exception(error)
-                following = self._shares.leave(following.owner)
-
-    def _unqueue(self) -> None:
+        """Wait for the work under way, and what waits behind it, and end the threads."""
         with self._lock:
-            self._queued -= 1
+            self._closed = True
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
 
-    def _work(self, job: _Job[Any]) -> None:
-        self._unqueue()
-        following = self._do(job)
-        while following is not None:
-            if self._queued:
-                # Other tenants wait for a thread: this one's next goes behind them.
-                self._submit(following)
-                return
-            following = self._do(following)
+    def _put(self, job: _Job) -> bool:
+        # Gives whether a thread will take it.
+        with self._lock:
+            if self._closed:
+                return False
+            if len(self._threads) < self._most:
+                thread = Thread(target=self._work, name=f"{self._name}_{len(self._threads)}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+            self._queue.put(job)
+            return True
 
-    def _do(self, job: _Job[Any]) -> _Job[Any] | None:
+    def _work(self) -> None:
+        while (job := self._queue.get()) is not None:
+            following = self._do(job)
+            while following is not None:
+                # Where other tenants wait for a thread, this one's next goes behind them.
+                if not self._queue.empty() and self._put(following):
+                    break
+                following = self._do(following)
+
+    def _do(self, job: _Job) -> _Job | None:
         # Gives the tenant's next work. The place is passed on before the result is: who has it may ask again at once.
-        if not job.future.set_running_or_notify_cancel():
+        if job.result.cancelled():
             return self._shares.leave(job.owner)
+        result, failure = None, None
         try:
             result = job.work()
         except BaseException as error:  # noqa: BLE001 - raised where the work is waited for
-            following = self._shares.leave(job.owner)
-            job.future.set_exception(error)
-        else:
-            following = self._shares.leave(job.owner)
-            job.future.set_result(result)
+            failure = error
+        following = self._shares.leave(job.owner)
+        job.tell(result, failure)
         return following
 
-    def _listen(self, job: _Job[Any], left: Callable[[], Awaitable[None]]) -> None:
+    def _listen(self, job: _Job, left: Callable[[], Awaitable[None]]) -> None:
         async def listen() -> None:
             await left()
             if self._shares.drop(job.owner, job):
-                job.future.set_exception(CallerLeft())
+                job.result.set_exception(CallerLeft())
 
         job.listening = asyncio.ensure_future(listen())

@@ -10,6 +10,7 @@ import pytest
 from core.domain.kek import Kek
 from core.domain.states import State
 from core.errors import KeyNetworkBlocked, KeyRevoked, KeysteadError, KeyUnreachable, KeyWriteBlocked, VendorFault
+from core.service.revocation.reports import DENIED_FOR, SILENT_FOR
 from functions.emulators.azure_faults import AzureFault
 from tests.byok.clouds import CLIENT_ID, ENTRA_TENANT, TwoClouds, two_clouds
 
@@ -25,44 +26,58 @@ def clouds() -> Iterator[TwoClouds]:
 
 @dataclass(frozen=True)
 class Way:
-    """One way to withdraw a key, how it is taken back, and what callers hear."""
+    """One way to withdraw a key, how it is taken back, the denial's cause, what callers hear, and the key's state."""
 
     withdraw: Callable[[TwoClouds, str], None]
     reinstate: Callable[[TwoClouds, str], None]
+    cause: str
     error: type[KeysteadError] = KeyRevoked
+    state: State = State.HOLD
 
 
 WAYS = {
-    "key disabled": Way(lambda c, key: c.azure.set_enabled(key, False), lambda c, key: c.azure.set_enabled(key, True)),
-    "key deleted": Way(lambda c, key: c.azure.delete_key(key), lambda c, key: c.azure.recover_key(key)),
+    "key disabled": Way(
+        lambda c, key: c.azure.set_enabled(key, False), lambda c, key: c.azure.set_enabled(key, True), "disabled"
+    ),
+    "key deleted": Way(lambda c, key: c.azure.delete_key(key), lambda c, key: c.azure.recover_key(key), "not_found"),
     "role removed": Way(
-        lambda c, key: c.azure.revoke(VAULT, CLIENT_ID), lambda c, key: c.azure.grant(VAULT, CLIENT_ID, key="kek")
+        lambda c, key: c.azure.revoke(VAULT, CLIENT_ID),
+        lambda c, key: c.azure.grant(VAULT, CLIENT_ID, key="kek"),
+        "policy",
     ),
     "consent withdrawn": Way(
         lambda c, key: c.azure.withdraw_consent(CLIENT_ID, ENTRA_TENANT),
         lambda c, key: c.azure.consent(CLIENT_ID, ENTRA_TENANT),
+        "identity",
     ),
     "application disabled": Way(
         lambda c, key: c.azure.disable_application(CLIENT_ID, ENTRA_TENANT),
         lambda c, key: c.azure.enable_application(CLIENT_ID, ENTRA_TENANT),
+        "identity",
     ),
     "conditional access": Way(
         lambda c, key: c.azure.set_conditional_access(CLIENT_ID, ENTRA_TENANT, blocked=True),
         lambda c, key: c.azure.set_conditional_access(CLIENT_ID, ENTRA_TENANT, blocked=False),
+        "identity",
     ),
     "firewall": Way(
         lambda c, key: c.azure.set_network(VAULT, "firewall"),
         lambda c, key: c.azure.set_network(VAULT, "open"),
+        "network",
         KeyNetworkBlocked,
+        State.NETWORK_BLOCKED,
     ),
     "private link": Way(
         lambda c, key: c.azure.set_network(VAULT, "private"),
         lambda c, key: c.azure.set_network(VAULT, "open"),
+        "network",
         KeyNetworkBlocked,
+        State.NETWORK_BLOCKED,
     ),
     "unwrapping not permitted": Way(
         lambda c, key: c.azure.set_attributes(key, key_ops=("wrapKey",)),
         lambda c, key: c.azure.set_attributes(key, key_ops=("wrapKey", "unwrapKey")),
+        "policy",
     ),
 }
 
@@ -80,8 +95,21 @@ def test_after_the_lease_nothing_is_served_and_nothing_is_lost(clouds: TwoClouds
     assert type(raised.value) is way.error
     with pytest.raises(way.error):
         app.encryption.encrypt("acme", b"more", {})
-    assert clouds.record("acme").state is State.ACTIVE  # recording states comes with the checks that confirm
+    record = clouds.record("acme")
+    assert (record.state, record.cause) == (way.state, way.cause)
     way.reinstate(clouds, key)
+    with pytest.raises(way.error):
+        app.encryption.decrypt("acme", message, {})  # requests do not ask again at once
+    clouds.clock.advance(DENIED_FOR)
+    if way.state is State.HOLD:
+        assert app.encryption.decrypt("acme", message, {}) == b"secret"  # each call proves the key while it is on hold
+        assert clouds.record("acme").state is State.HOLD
+    else:
+        with pytest.raises(way.error):
+            app.encryption.decrypt("acme", message, {})  # the state refuses, whatever the vault would say
+    assert app.checks.check("acme", forced=True) is State.ACTIVE
+    record = clouds.record("acme")
+    assert (record.state, record.cause, record.withdrawal) == (State.ACTIVE, "", None)
     assert app.encryption.decrypt("acme", message, {}) == b"secret"
 
 
@@ -106,6 +134,13 @@ def test_what_only_stops_wraps_serves_on_and_refuses_new_branch_keys(
     with pytest.raises(KeyWriteBlocked):
         clouds.check("acme")
     assert clouds.app.encryption.decrypt("acme", clouds.app.encryption.encrypt("acme", b"more", {}), {}) == b"more"
+    # Whoever checks the key finds out; then, within the state age, nothing new is encrypted under it.
+    assert clouds.app.checks.check("acme", forced=True) is State.WRITE_BLOCKED
+    assert clouds.record("acme").cause == cause
+    clouds.clock.advance(10)
+    with pytest.raises(KeyWriteBlocked):
+        clouds.app.encryption.encrypt("acme", b"more", {})
+    assert clouds.app.encryption.decrypt("acme", message, {}) == b"secret"
 
 
 def test_nothing_is_wrapped_under_a_disabled_key_though_the_vault_would(clouds: TwoClouds) -> None:
@@ -170,27 +205,33 @@ def test_silence_is_ridden_out_within_the_grace_only(clouds: TwoClouds) -> None:
     clouds.azure.add_fault(AzureFault(operation="unwrapkey", status=503))
     clouds.clock.advance(61)
     assert app.encryption.decrypt("acme", message, {}) == b"secret"
-    clouds.clock.advance(900)
+    assert clouds.record("acme").state is State.DEGRADED
+    clouds.clock.advance(901)
     with pytest.raises(KeyUnreachable):
         app.encryption.decrypt("acme", message, {})
-    assert clouds.record("acme").state is State.ACTIVE
+    assert clouds.record("acme").state is State.DEGRADED
+    assert app.checks.check("acme", forced=True) is State.UNREACHABLE
     clouds.azure.clear_faults()
+    clouds.clock.advance(SILENT_FOR)
     assert app.encryption.decrypt("acme", message, {}) == b"secret"
+    assert clouds.record("acme").state is State.ACTIVE  # what serves a request is not unreachable
 
 
 def test_an_outage_of_entra_is_silence_and_our_own_secret_is_our_own_fault(clouds: TwoClouds) -> None:
     clouds.into_vault("acme", clouds.new_vault_key("acme"))
     app = clouds.app
     message = app.encryption.encrypt("acme", b"secret", {})
-    for fault, error in (
-        (AzureFault(operation="token", status=503), KeyUnreachable),
-        (AzureFault(operation="token", aadsts=7000222), VendorFault),
+    for fault, error, state in (
+        (AzureFault(operation="token", status=503), KeyUnreachable, State.DEGRADED),
+        (AzureFault(operation="token", aadsts=7000222), VendorFault, State.ACTIVE),
     ):
         clouds.azure.add_fault(fault)
         clouds.clock.advance(61)
         assert app.encryption.decrypt("acme", message, {}) == b"secret"  # ridden out: the key was not refused
         with pytest.raises(error):
             clouds.process().encryption.decrypt("acme", message, {})
+        assert clouds.record("acme").state is state
         clouds.azure.clear_faults()
-    assert clouds.record("acme").state is State.ACTIVE
+        assert app.checks.check("acme", forced=True) is State.ACTIVE
+        assert app.encryption.decrypt("acme", message, {}) == b"secret"
     assert ("keystead.alarm.own_access", "_system") in [(kind, subject) for kind, subject, _ in clouds.events.events]

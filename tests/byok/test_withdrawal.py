@@ -11,6 +11,7 @@ from core.domain.states import State
 from core.errors import KeyRevoked, KeysteadError, KeyUnreachable, VendorFault
 from core.service.access import Caller, Permission
 from core.service.results import DecryptItem
+from core.service.revocation.reports import DENIED_FOR, SILENT_FOR
 from functions.emulators.faults import Fault
 from tests.byok.deployment import Deployment, filled
 
@@ -28,11 +29,12 @@ NOBODY_TRUSTED = {
 
 @dataclass(frozen=True)
 class Way:
-    """One way to withdraw a key, and how it is taken back."""
+    """One way to withdraw a key, how it is taken back, and the cause of the denial that it brings about."""
 
     role: bool
     withdraw: Callable[[Deployment, str], None]
     reinstate: Callable[[Deployment, str], None] | None
+    cause: str
 
 
 def reset_policy(deployment: Deployment, arn: str) -> None:
@@ -49,19 +51,24 @@ def cancel_deletion(deployment: Deployment, arn: str) -> None:
 
 
 WAYS = {
-    "key disabled": Way(False, lambda d, arn: d.emulator.disable_key(arn), lambda d, arn: d.emulator.enable_key(arn)),
+    "key disabled": Way(
+        False, lambda d, arn: d.emulator.disable_key(arn), lambda d, arn: d.emulator.enable_key(arn), "disabled"
+    ),
     "deletion scheduled": Way(
         False,
         lambda d, arn: d.emulator.schedule_key_deletion(arn, days=7),
         cancel_deletion,
+        "pending_deletion",
     ),
-    "key deleted": Way(False, lambda d, arn: d.emulator.delete_key(arn), None),
-    "key policy changed": Way(False, lambda d, arn: d.emulator.put_key_policy(arn, NOBODY), reset_policy),
+    "key deleted": Way(False, lambda d, arn: d.emulator.delete_key(arn), None, "not_found"),
+    "key policy changed": Way(False, lambda d, arn: d.emulator.put_key_policy(arn, NOBODY), reset_policy, "policy"),
     "key behind a role disabled": Way(
-        True, lambda d, arn: d.emulator.disable_key(arn), lambda d, arn: d.emulator.enable_key(arn)
+        True, lambda d, arn: d.emulator.disable_key(arn), lambda d, arn: d.emulator.enable_key(arn), "disabled"
     ),
-    "trust policy changed": Way(True, lambda d, arn: d.emulator.update_trust_policy(ROLE, NOBODY_TRUSTED), reset_trust),
-    "role deleted": Way(True, lambda d, arn: d.emulator.delete_role(ROLE), None),
+    "trust policy changed": Way(
+        True, lambda d, arn: d.emulator.update_trust_policy(ROLE, NOBODY_TRUSTED), reset_trust, "identity"
+    ),
+    "role deleted": Way(True, lambda d, arn: d.emulator.delete_role(ROLE), None, "identity"),
 }
 
 
@@ -88,24 +95,46 @@ def test_after_the_lease_nothing_is_served_and_nothing_is_lost(deployment: Deplo
         app.encryption.decrypt("acme", message, {})
     with pytest.raises(KeyRevoked):
         app.encryption.encrypt("acme", b"more", {})
-    if way.reinstate is not None:
-        way.reinstate(deployment, arn)
-        assert app.encryption.decrypt("acme", message, {}) == b"secret"
+    record = app.tenants.read("acme")
+    assert (record.state, record.cause) == (State.HOLD, way.cause)
+    if way.reinstate is None:
+        return
+    way.reinstate(deployment, arn)
+    with pytest.raises(KeyRevoked):
+        app.encryption.decrypt("acme", message, {})  # requests do not ask again at once
+    deployment.clock.advance(DENIED_FOR)
+    assert app.encryption.decrypt("acme", message, {}) == b"secret"  # each call proves the key while it is on hold
+    assert app.tenants.read("acme").state is State.HOLD
+    assert app.checks.check("acme", forced=True) is State.ACTIVE
+    record = app.tenants.read("acme")
+    assert (record.state, record.cause, record.withdrawal) == (State.ACTIVE, "", None)
+    assert app.encryption.decrypt("acme", message, {}) == b"secret"
 
 
 @pytest.mark.parametrize(
-    ("fault", "error"),
+    ("fault", "error", "inside", "beyond"),
     [
-        (Fault(operation="Decrypt", code="ThrottlingException"), KeyUnreachable),
-        (Fault(operation="Decrypt", code="KMSInternalException", status=500), KeyUnreachable),
-        (Fault(operation="Decrypt", code="DependencyTimeoutException"), KeyUnreachable),
-        (Fault(operation="Decrypt", code="ExpiredTokenException"), VendorFault),
-        (Fault(operation="Decrypt", code="UnrecognizedClientException"), VendorFault),
+        (Fault(operation="Decrypt", code="ThrottlingException"), KeyUnreachable, State.DEGRADED, State.UNREACHABLE),
+        (
+            Fault(operation="Decrypt", code="KMSInternalException", status=500),
+            KeyUnreachable,
+            State.DEGRADED,
+            State.UNREACHABLE,
+        ),
+        (
+            Fault(operation="Decrypt", code="DependencyTimeoutException"),
+            KeyUnreachable,
+            State.DEGRADED,
+            State.UNREACHABLE,
+        ),
+        # Trouble of our own marks nobody.
+        (Fault(operation="Decrypt", code="ExpiredTokenException"), VendorFault, State.ACTIVE, State.ACTIVE),
+        (Fault(operation="Decrypt", code="UnrecognizedClientException"), VendorFault, State.ACTIVE, State.ACTIVE),
     ],
     ids=lambda value: getattr(value, "code", ""),
 )
 def test_silence_is_ridden_out_within_the_grace_only(
-    deployment: Deployment, fault: Fault, error: type[KeysteadError]
+    deployment: Deployment, fault: Fault, error: type[KeysteadError], inside: State, beyond: State
 ) -> None:
     enabled(deployment, role=False)
     app = deployment.app
@@ -113,12 +142,18 @@ def test_silence_is_ridden_out_within_the_grace_only(
     deployment.emulator.add_fault(fault)
     deployment.clock.advance(61)
     assert app.encryption.decrypt("acme", message, {}) == b"secret"
-    deployment.clock.advance(900)
+    assert app.tenants.read("acme").state is inside
+    deployment.clock.advance(901)
     with pytest.raises(error):
         app.encryption.decrypt("acme", message, {})
-    assert app.tenants.read("acme").state is State.ACTIVE
+    assert app.tenants.read("acme").state is inside
+    assert app.checks.check("acme", forced=True) is beyond
+    with pytest.raises(error):
+        app.encryption.decrypt("acme", message, {})
     deployment.emulator.clear_faults()
+    deployment.clock.advance(SILENT_FOR)
     assert app.encryption.decrypt("acme", message, {}) == b"secret"
+    assert app.tenants.read("acme").state is State.ACTIVE  # what serves a request is not unreachable
 
 
 def test_an_answer_that_nobody_foresaw_refuses_and_alarms(deployment: Deployment) -> None:
@@ -129,6 +164,8 @@ def test_an_answer_that_nobody_foresaw_refuses_and_alarms(deployment: Deployment
     deployment.clock.advance(61)
     with pytest.raises(KeyRevoked):
         app.encryption.decrypt("acme", message, {})
+    record = app.tenants.read("acme")
+    assert (record.state, record.cause) == (State.HOLD, "unknown")
     alarms = [data for kind, _, data in deployment.events.events if kind == "keystead.alarm.unknown_kms_answer"]
     assert [alarm["about"] for alarm in alarms] == ["BrandNewException"]
 
@@ -139,6 +176,7 @@ def test_our_own_trouble_alarms_the_operator_and_marks_nobody(deployment: Deploy
     deployment.clock.advance(61)
     with pytest.raises(VendorFault):
         deployment.process().encryption.encrypt("acme", b"x", {})
+    assert deployment.app.tenants.read("acme").state is State.ACTIVE
     assert ("keystead.alarm.own_access", "_system") in [
         (kind, subject) for kind, subject, _ in deployment.events.events
     ]

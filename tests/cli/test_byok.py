@@ -15,7 +15,7 @@ from functions.emulators.azure_wire import serve as serve_azure
 from functions.emulators.azure_world import AzureEmulator
 from functions.settings import LOCAL_AZURE
 from tests.cli.conftest import Run, errors
-from tests.cli.processes import emulated, mint, served
+from tests.cli.processes import DEADLINE, emulated, mint, served
 
 ACCOUNT = "111122223333"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/keystead-byok"
@@ -90,6 +90,19 @@ class Story:
     def nothing_opens(self) -> None:
         for message in self.messages:
             assert errors(self.run("decrypt", message, code=Exit.WITHHELD))["error"]
+
+    def becomes(self, state: str) -> dict[str, Any]:
+        """Wait until the service has put the key into a state; gives the status."""
+        deadline = time.monotonic() + DEADLINE
+        while (found := self.status())["state"] != state:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.1)
+        return found
+
+    def is_back(self) -> None:
+        """A check asks the key at once, where requests would wait for the next probe."""
+        assert self.run("check").stdout.split()[:2] == ["demo", "active"]
+        self.everything_opens()
 
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.run("key", "status", "--json").stdout)
@@ -173,8 +186,13 @@ def tell(story: Story) -> None:
     story.withdraw(first)
     assert errors(run("rotate", code=Exit.WITHHELD))["error"]
     story.nothing_opens()
+    found = story.becomes("revoked")
+    assert (found["cause"], found["kms_code"], bool(found["receipt"])) == ("disabled", "DisabledException", True)
+    story.nothing_opens()
     story.give_back(first)
-    story.everything_opens()
+    story.is_back()
+    found = story.status()
+    assert (found["state"], found["cause"], found["receipt"]) == ("active", "", "")
 
     # Replaced by a key that is reached through a role of the tenant's.
     second = story.new_key(story.document("key_policy_for_role"))
@@ -202,7 +220,7 @@ def tell(story: Story) -> None:
     assert errors(run("rotate", code=Exit.WITHHELD))["error"]
     story.nothing_opens()
     run("emulator", "azure", "enable-key", kek)
-    story.everything_opens()
+    story.is_back()
     newer = run("emulator", "azure", "rotate-key", kek).stdout.strip()
     assert f"new key version {newer[-32:]} taken up" in run("check").stdout
     run("emulator", "azure", "disable-key", found["kek_version"])

@@ -365,29 +365,32 @@ def test_what_is_dropped_is_not_begun() -> None:
     assert shares.enter(ACME, "e")
 
 
-def test_what_waits_when_the_pool_closes_is_told_so() -> None:
-    workers = Workers(4, 1, "test")
+@pytest.mark.parametrize("other", [False, True])
+def test_what_waits_when_the_pool_closes_is_done(other: bool) -> None:
+    workers = Workers(1, 1, "test")
     entered, let_go = threading.Event(), threading.Event()
 
     def hang() -> str:
         entered.set()
         assert let_go.wait(60)
-        return "first"
+        return "done"
 
     async def story() -> None:
-        first = asyncio.create_task(workers.run(ACME, hang, never))
+        tasks = [asyncio.create_task(workers.run(ACME, hang, never))]
         await asyncio.to_thread(entered.wait)
-        others = [asyncio.create_task(workers.run(ACME, hang, never)) for _ in range(3)]
+        tasks += [asyncio.create_task(workers.run(ACME, hang, never)) for _ in range(3)]
+        tasks += [asyncio.create_task(workers.run(BETA, hang, never))] * other
         await asyncio.sleep(0)
-        workers._pool.shutdown(wait=False)
+        closing = asyncio.create_task(asyncio.to_thread(workers.close))
+        await settle(lambda: workers._closed)
+        with pytest.raises(RuntimeError):
+            await workers.run(Owner("gamma", data=True), hang, never)
         let_go.set()
-        assert await first == "first"
-        results = await asyncio.gather(*others, return_exceptions=True)
-        assert [type(result) for result in results] == [RuntimeError] * 3
+        assert await asyncio.gather(*tasks) == ["done"] * len(tasks)
+        await closing
         assert workers.tenants == 0
 
     asyncio.run(story())
-    workers.close()
 
 
 def test_a_busy_tenant_does_not_keep_the_threads_it_has() -> None:

@@ -146,12 +146,13 @@ class RevocationChecks:
                 return None
             record, revision = found
             self._teller.tell_forgotten(record, self._now().wall)
-            record, revision = self._with_receipt(record, revision)
+            if record.state is State.REVOKED:
+                self._issue(record)  # whoever confirmed it may have died before
             if record.state is State.SUSPENDED or record.keks == {self._platform}:
                 self._watch.forget(tenant_id)
                 return record.state
             if turn is None:
-                turn = self._turns.take(tenant_id, forced=forced)
+                turn = self._turns.take(tenant_id, trouble=record.state not in CALM, forced=forced)
                 if turn is None:
                     self._wait(record)
                     return record.state
@@ -228,12 +229,21 @@ class RevocationChecks:
         if denial.cause == "network":
             return signalled(record, Signal.NETWORK_REFUSED, kek, heard, denial)
         if record.state is State.REVOKED:
-            withdrawal = record.withdrawal and replace(record.withdrawal, cause=denial.cause)
-            return replace(record, cause=denial.cause, withdrawal=withdrawal)
+            return self._still_revoked(record, denial)
         if record.state is not State.HOLD:
             finding = self._guard.ask(record, kek) if denial.cause in ACCESS_CAUSES else GuardFinding.PASSED
             return record if finding is GuardFinding.OURS else signalled(record, Signal.DENIED, kek, heard, denial)
         return self._held(record, kek, provider, denial, heard)
+
+    def _still_revoked(self, record: TenantRecord, denial: Denial) -> TenantRecord:
+        withdrawal = record.withdrawal
+        if withdrawal is None:
+            return replace(record, cause=denial.cause)
+        receipt = withdrawal.receipt
+        if self._receipts.was_voided(record.tenant_id, receipt):
+            # A process ended the receipt to reinstate the key, and died; now the key is refused again.
+            receipt = str(uuid4())
+        return replace(record, cause=denial.cause, withdrawal=replace(withdrawal, cause=denial.cause, receipt=receipt))
 
     def _held(
         self, record: TenantRecord, kek: Kek, provider: KeyProvider, denial: Denial, heard: float
@@ -286,18 +296,6 @@ class RevocationChecks:
         """
         if record.withdrawal is not None and record.withdrawal.receipt:
             self._receipts.reinstating(record.tenant_id, record.withdrawal.receipt, instant(self._now().wall))
-
-    def _with_receipt(self, record: TenantRecord, revision: int) -> tuple[TenantRecord, int]:
-        # A process may have died between the confirmation and the receipt, or between the end of the receipt and
-        # the reinstatement: the key is still revoked, and that needs a receipt of its own.
-        withdrawal = record.withdrawal
-        if record.state is not State.REVOKED or withdrawal is None:
-            return record, revision
-        if self._receipts.was_voided(record.tenant_id, withdrawal.receipt):
-            record = replace(record, withdrawal=replace(withdrawal, receipt=str(uuid4())))
-            revision = self._records.write(record, expected_revision=revision)
-        self._issue(record)
-        return record, revision
 
     def _issue(self, record: TenantRecord) -> None:
         try:

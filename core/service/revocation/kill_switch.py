@@ -77,6 +77,7 @@ class KillSwitch:
             return replace(self._after(record, Signal.SUSPEND, subject), resume_to=resume_to.value)
 
         self._change(tenant_id, change, facts)
+        self._gate.purge(tenant_id)
 
     def resume(self, tenant_id: str, subject: str, facts: dict[str, Any]) -> None:
         """Turn the switch off: the key is in the state again in which it was. Repeating changes nothing.
@@ -105,7 +106,6 @@ class KillSwitch:
     ) -> None:
         before = self._tenants.read(tenant_id)  # refuses what does not exist, and spent ids
         after = self._records.change(tenant_id, change)
-        self._gate.purge(tenant_id)
         self._gate.expire(tenant_id)
         if after is None:
             raise NotFound("there is no such tenant")

@@ -117,7 +117,7 @@ class Reports:
     def _our_turn(self, tenant_id: str) -> bool:
         # Fleet-wide, a KMS that is silent is asked by one process at a time.
         try:
-            return self._turns.take(tenant_id) is not None
+            return self._turns.take(tenant_id, trouble=True) is not None
         except KeysteadError:
             return False
 

@@ -14,6 +14,7 @@ from typing import Any
 from core.domain.timing import Instant
 from core.errors import Conflict, KeysteadError
 from core.ports import TenantStore
+from core.service.timekeeper import MAX_SKEW
 
 DOCUMENT = "key-check"
 INTERVALS = (1.0, 2.0, 5.0, 10.0, 25.0)
@@ -83,15 +84,21 @@ class Turns:
         """
         return self._read(tenant_id)[0]
 
-    def due(self, turn: Turn) -> bool:
-        """Whether a key may be asked now."""
-        return not 0 < turn.due - self._now().wall <= LONGEST
+    def due(self, turn: Turn, *, trouble: bool) -> bool:
+        """Whether a key may be asked now.
 
-    def take(self, tenant_id: str, *, forced: bool = False) -> Turn | None:
+        Args:
+            turn: As read.
+            trouble: Whether the key is in trouble: then no turn is far ahead, whatever a wrong clock wrote.
+        """
+        return not 0 < turn.due - self._now().wall <= (self._intervals[-1] + MAX_SKEW if trouble else LONGEST)
+
+    def take(self, tenant_id: str, *, trouble: bool, forced: bool = False) -> Turn | None:
         """Take the turn, if it is due and nobody else takes it.
 
         Args:
             tenant_id: The tenant.
+            trouble: As in `due`.
             forced: Take it whether due or not.
 
         Returns:
@@ -101,7 +108,7 @@ class Turns:
             StoreUnavailable, StoreCorrupt: The document cannot be read or written.
         """
         turn, revision = self._read(tenant_id)
-        if not forced and not self.due(turn):
+        if not forced and not self.due(turn, trouble=trouble):
             return None
         pause = self._intervals[min(turn.attempts, len(self._intervals) - 1)]
         taken = replace(turn, due=self._now().wall + pause, attempts=turn.attempts + 1)

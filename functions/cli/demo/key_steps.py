@@ -74,8 +74,9 @@ def turned_off(stage: Stage) -> str:
     other = stage.client(GLOBEX)
     stage.check(other.decrypt(GLOBEX, other.encrypt(GLOBEX, b"x", {}), {}) == b"x", "globex is served meanwhile")
     stage.cloud.kms.enable_key(arn)
+    key_is_back(stage)
     stage.check(_letter(stage), "the message decrypts again")
-    return "off: refused at once, globex served; on: everything is there"
+    return "off: refused at once, globex served; on, and checked: everything is there"
 
 
 def replaced(stage: Stage) -> str:
@@ -88,6 +89,7 @@ def replaced(stage: Stage) -> str:
     stage.cloud.kms.disable_key(arn)
     nothing_is_cached(stage)
     stage.cloud.kms.enable_key(arn)
+    key_is_back(stage)
     stage.check(_letter(stage), "the oldest message decrypts, with the former key on its way out")
     export = stage.client(ACME).key_export(ACME)
     stage.check(former not in str(export), "no row lies under the former key")
@@ -98,6 +100,11 @@ def nothing_is_cached(stage: Stage) -> None:
     """Check that acme's key, which was turned off, serves nothing: the refusal ends what a lease still allowed."""
     stage.refused(KeyRevoked, lambda: stage.client(ACME).rotate(ACME), "a rotation under a key turned off")
     stage.refused(KeyRevoked, lambda: _letter(stage), "decrypting under a key turned off")
+
+
+def key_is_back(stage: Stage) -> None:
+    """Check that acme's key, which was turned on again, serves: a check asks it now, and does not wait for a probe."""
+    stage.check(stage.client(ACME).check_key(ACME).state == "active", "a check finds that the key serves again")
 
 
 def _letter(stage: Stage) -> bool:

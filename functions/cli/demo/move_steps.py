@@ -9,7 +9,7 @@ from core.client.key_values import KeyStatus
 from core.domain.kek import Kek
 from core.errors import KeyCheckFailed
 from functions.cli.demo.cloud import ENTRA_TENANT
-from functions.cli.demo.key_steps import nothing_is_cached
+from functions.cli.demo.key_steps import key_is_back, nothing_is_cached
 from functions.cli.demo.stage import Stage, digest
 
 ACME, GLOBEX = "acme", "globex"
@@ -63,9 +63,10 @@ def azure_off(stage: Stage) -> str:
     nothing_is_cached(stage)
     stage.check(other.decrypt(GLOBEX, other.encrypt(GLOBEX, b"x", {}), {}) == b"x", "globex is served meanwhile")
     stage.cloud.azure.set_enabled(kek, enabled=True)
+    key_is_back(stage)
     for name in MESSAGES:
         stage.check(_opens(stage, name), f"{name} decrypts again")
-    return "off: refused at once, globex served; on: everything is there"
+    return "off: refused at once, globex served; on, and checked: everything is there"
 
 
 def new_version(stage: Stage) -> str:
@@ -81,6 +82,7 @@ def new_version(stage: Stage) -> str:
     stage.cloud.azure.set_enabled(before.kek, enabled=False)
     nothing_is_cached(stage)
     stage.cloud.azure.set_enabled(version, enabled=True)
+    key_is_back(stage)
     _all_is_there(stage, version)
     return f"{before.kek_version[-32:][:8]}... gave way to {version[-32:][:8]}...; {after.versions} versions rewrapped"
 
@@ -97,6 +99,7 @@ def back_to_aws(stage: Stage) -> str:
     stage.cloud.kms.disable_key(arn)
     nothing_is_cached(stage)
     stage.cloud.kms.enable_key(arn)
+    key_is_back(stage)
     _all_is_there(stage, arn)
     return f"{_told(done.key)}: all open, none was rewritten, and the key in Azure is deleted"
 

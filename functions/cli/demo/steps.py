@@ -13,6 +13,7 @@ from core.errors import AccessDenied, ContextMismatch, MessageInvalid
 from functions.cli.demo.audit_steps import audit_holds, old_backup_is_found, tampered_audit_is_found
 from functions.cli.demo.key_steps import faulty_key, own_key, replaced, taken_key, turned_off
 from functions.cli.demo.move_steps import azure_off, back_to_aws, foreign_vault, new_version, to_azure
+from functions.cli.demo.revocation_steps import kill_switch, prepared, receipt_verified, restored, withdrawn
 from functions.cli.demo.stage import Stage, Step, digest
 from functions.cli.serve import REPOSITORY
 
@@ -201,6 +202,11 @@ STEPS: tuple[Step, ...] = (
     Step("the audit chains are verified", audit_holds),
     Step("an audit log is tampered with", tampered_audit_is_found),
     Step("an old backup is passed off as the audit log", old_backup_is_found),
+    Step("initech brings its own key, with a short lease", prepared),
+    Step("initech turns its key off: the stopwatch runs", withdrawn),
+    Step("the receipt is verified without the service", receipt_verified),
+    Step("initech turns its key on: everything comes back", restored),
+    Step("the kill switch is turned on, and off", kill_switch),
 )
 
 

@@ -1,22 +1,26 @@
-"""A fleet over one store with a clock of its own: several processes, several tenants, a KMS and everything that happens.
+"""A fleet over one store with a clock of its own: several processes, several tenants, a KMS and all that happens.
 
 Time passes only by `Fleet.pass_time`, which lets every process that is not frozen run its watch each second and its
-check of all each minute. What the KMS answered and what callers got is written down, and compared with what is promised.
+check of all each minute. What the KMS answered and what callers got is kept, and compared with what is promised.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core.bootstrap import Application, Config, Leaves, assemble
 from core.domain import receipts
+from core.domain.branch_keys import ACTIVE, VERSION_PREFIX
 from core.domain.canaries import Canary
 from core.domain.instants import parse_instant
 from core.domain.kek import Kek, KekDescription, KeyAccess, UnwrappedKey, WrappedKey
+from core.domain.key_policy import KeyPolicy
 from core.domain.key_target import KeyTarget
+from core.domain.message_header import parse_header
 from core.domain.states import State
 from core.errors import (
     Conflict,
@@ -34,8 +38,8 @@ from core.errors import (
 )
 from core.ports import Document, KeyProvider
 from core.service.access import Permission
-from tests.service.world import PLATFORM, MemorySigner, RecordedEvents, ScriptedKms, caller
 from core.stores.memory import MemoryAuditLog, MemoryKeyStore, MemoryTenantStore
+from tests.service.world import PLATFORM, MemorySigner, RecordedEvents, ScriptedConnector, ScriptedKms, caller
 
 ACME, GLOBEX = "acme", "globex"
 TENANTS = (ACME, GLOBEX)
@@ -59,7 +63,11 @@ class Clock:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self.skew = 0.0
+        self.skew = self.set_at = 0.0
+
+    def set_skew(self, seconds: float) -> None:
+        """Have the wall clock be off from now on; one that goes back purges everything, rightly."""
+        self.skew, self.set_at = seconds, self._fleet.time
 
     def wall(self) -> float:
         return self._fleet.time + self.skew
@@ -127,8 +135,9 @@ class Kms:
     def unwrap(self, wrapped: WrappedKey, context: Mapping[str, str]) -> UnwrappedKey:
         self._ask(wrapped.kek)
         found = self._fleet.kms.unwrap(wrapped, context)
-        if context.get("tenant_id") in TENANTS and "branch-key-id" in context and context["type"] != "keystead:probe":
-            self._process.unwrapped[context["tenant_id"]] = self._fleet.time
+        if self._process.tenant and context.get("tenant_id") == self._process.tenant:
+            for row in (context["type"], context.get("version", "")):
+                self._process.unwrapped[(self._process.tenant, row)] = self._fleet.time
         self._process.hold_up("answered")
         return replace(found, server_time=self._fleet.time)
 
@@ -175,7 +184,10 @@ class Process:
         self.frozen = False
         self.cut_off = False
         self.busy = False
-        self.unwrapped: dict[str, float] = {}
+        self.tenant = ""
+        """Whose request it works on, if it does."""
+        self.unwrapped: dict[tuple[str, str], float] = {}
+        """When it last unwrapped a row for a request of a tenant."""
         self.upset: dict[str, float] = {}
         """When something last happened after which a tenant's cached keys need not serve."""
         self.plans: list[tuple[str, Callable[[], None]]] = []
@@ -263,8 +275,6 @@ class Fleet:
     def assemble(self, process: Process) -> Application:
         """A process's application."""
         kms = Kms(self, process)
-        from tests.service.world import ScriptedConnector
-
         leaves = Leaves(
             clock=process.clock,
             key_store=self.key_store,
@@ -276,8 +286,6 @@ class Fleet:
             platform_kek=PLATFORM,
             connectors={"local": Connector(kms, ScriptedConnector(self.kms))},
         )
-        from core.domain.key_policy import KeyPolicy
-
         config = Config(
             policy=KeyPolicy(lease=self.lease, outage_grace=self.outage_grace),
             offerings={"default": frozenset({"local"})},
@@ -350,7 +358,7 @@ class Fleet:
             lambda: setattr(process.store, "silent", rng.random() < 0.5),
             lambda: setattr(process, "frozen", rng.random() < 0.5),
             lambda: process.plans.append((rng.choice(["asked", "answered"]), lambda: self.pass_time(span))),
-            lambda: setattr(process.clock, "skew", rng.choice([0.0, 0.0, 3.0, -3.0, 20.0, -20.0])),
+            lambda: process.clock.set_skew(rng.choice([0.0, 0.0, 3.0, -3.0, 20.0, -20.0])),
             lambda: self.crash(index),
             lambda: self.suspend(process, tenant),
             lambda: self.resume(process, tenant),
@@ -370,40 +378,45 @@ class Fleet:
     def suspend(self, process: Process, tenant: str) -> None:
         """Turn the kill switch on."""
         self._upset(tenant)
-        try:
-            process.app.kill_switch.suspend(tenant, "alice", {})
-        except (StoreUnavailable, Conflict):
-            pass
+        self._order(process, lambda: process.app.kill_switch.suspend(tenant, "alice", {}))
 
     def resume(self, process: Process, tenant: str) -> None:
         """Turn it off."""
-        try:
-            process.app.kill_switch.resume(tenant, "alice", {})
-        except (StoreUnavailable, Conflict):
-            pass
+        self._order(process, lambda: process.app.kill_switch.resume(tenant, "alice", {}))
 
     def move(self, process: Process, tenant: str) -> None:
         """Replace the tenant's KEK by its other one."""
         self._upset(tenant)
         one, two = KEKS[tenant]
         target = two if self.kek(tenant) == one else one
-        try:
-            process.app.key_configuration.configure(tenant, KeyTarget(target.locator), {})
-        except ALLOWED:
-            pass
+        configure = process.app.key_configuration.configure
+        self._order(process, lambda: configure(tenant, KeyTarget(target.locator), {}))
         self._upset(tenant)
+
+    def _order(self, process: Process, act: Callable[[], object]) -> None:
+        # A process does one thing at a time; what holds one up inside lets the others go on.
+        if process.frozen or process.busy:
+            return
+        process.busy = True
+        try:
+            with suppress(*ALLOWED):
+                act()
+        finally:
+            process.busy = False
 
     def encrypt(self, process: Process, tenant: str) -> None:
         """A caller encrypts."""
         plaintext = f"{tenant} {len(self.messages[tenant])}".encode()
-        message = self._operate(process, tenant, lambda: process.app.encryption.encrypt(tenant, plaintext, {}))
+        encrypt = process.app.encryption.encrypt
+        message = self._operate(process, tenant, ACTIVE, lambda: encrypt(tenant, plaintext, {}))
         if message is not None:
             self.messages[tenant].append((message, plaintext))
 
     def decrypt(self, process: Process, tenant: str, which: int) -> None:
         """A caller decrypts one of its messages."""
         message, plaintext = self.messages[tenant][which % len(self.messages[tenant])]
-        found = self._operate(process, tenant, lambda: process.app.encryption.decrypt(tenant, message, {}))
+        row, decrypt = VERSION_PREFIX + parse_header(message).edks[0].version_id, process.app.encryption.decrypt
+        found = self._operate(process, tenant, row, lambda: decrypt(tenant, message, {}))
         if found is not None:
             if found != plaintext:
                 raise Broken("a message decrypts to something else")
@@ -411,26 +424,29 @@ class Fleet:
 
     # -- what must hold ----------------------------------------------------------------------------------------------
 
-    def _operate(self, process: Process, tenant: str, act: Callable[[], bytes]) -> bytes | None:
+    def _operate(self, process: Process, tenant: str, row: str, act: Callable[[], bytes]) -> bytes | None:
         if process.frozen or process.busy:
             return None
         process.busy = True
-        must = self._must_serve(process, tenant)
+        must = self._must_serve(process, tenant, row)
+        process.tenant = tenant
         try:
             return act()
         except ALLOWED as error:
-            if must and self._must_serve(process, tenant):
+            if must and self._must_serve(process, tenant, row):
                 raise Broken(f"refused inside the grace: {error!r} {error.hint}") from error
             return None
         finally:
-            process.busy = False
+            process.busy, process.tenant = False, ""
 
-    def _must_serve(self, process: Process, tenant: str) -> bool:
+    def _must_serve(self, process: Process, tenant: str, row: str) -> bool:
         # Whether a process holds the key, its state is fresh, and nothing but silence has come since.
-        unwrapped = process.unwrapped.get(tenant)
-        if unwrapped is None or process.store.silent or process.clock.skew or process.plans:
+        unwrapped = process.unwrapped.get((tenant, row))
+        if not self.lease or unwrapped is None or process.store.silent or process.clock.skew or process.plans:
             return False
-        disturbed = max(process.upset.get(tenant, 0.0), self.upset_at(tenant))
+        if any(self.moods[kek].cause for kek in KEKS[tenant]):
+            return False
+        disturbed = max(process.clock.set_at, self.upset_at(tenant))
         state = State(self.record(tenant)["state"])
         calm = state in {State.ACTIVE, State.DEGRADED, State.UNREACHABLE}
         grace = max(self.lease, self.outage_grace)
@@ -530,9 +546,7 @@ class Fleet:
         if len({change.id for change in timeline}) != len(timeline):
             raise Broken("a change is told twice in the timeline")
         audited = {
-            entry.details["id"]
-            for entry in self.audit_log.read(tenant, limit=10_000)
-            if entry.action == "key.state"
+            entry.details["id"] for entry in self.audit_log.read(tenant, limit=10_000) if entry.action == "key.state"
         }
         if {change.id for change in timeline} - audited:
             raise Broken("a change is in the timeline and not in the chain")

@@ -23,7 +23,9 @@ class Schedule(RuleBasedStateMachine):
 
     fleet: Fleet
 
-    @initialize(canary=st.booleans(), lease=st.sampled_from([0.0, 5.0, 60.0]), grace=st.sampled_from([0.0, 30.0, 900.0]))
+    @initialize(
+        canary=st.booleans(), lease=st.sampled_from([0.0, 5.0, 60.0]), grace=st.sampled_from([0.0, 30.0, 900.0])
+    )
     def begin(self, canary: bool, lease: float, grace: float) -> None:
         self.fleet = Fleet(PROCESSES, canary=canary, lease=lease, outage_grace=grace)
 
@@ -74,7 +76,7 @@ class Schedule(RuleBasedStateMachine):
 
     @rule(index=indexes, skew=st.sampled_from([0.0, 0.0, 3.0, -3.0, 20.0, -20.0]))
     def skew(self, index: int, skew: float) -> None:
-        self.fleet.fleet[index].clock.skew = skew
+        self.fleet.fleet[index].clock.set_skew(skew)
 
     @rule(index=indexes)
     def crash(self, index: int) -> None:

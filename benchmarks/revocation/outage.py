@@ -1,0 +1,207 @@
+"""An outage of the KMS in every shape at once: no key may be taken for withdrawn, and all must serve again by itself.
+
+For each shape of trouble there are two tenants, whose calls to the KMS meet it for as long as the outage lasts: a
+patient one, whose outage grace is longer than it, and a brief one, whose grace ends before it does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.revocation.acts import Tenant
+from benchmarks.revocation.aws import AwsCustomers
+from benchmarks.revocation.course import count_lost, created
+from benchmarks.revocation.microburst import microburst
+from benchmarks.revocation.refusals import Refusals, TimedKms
+from benchmarks.revocation.service import Deployment, deployed
+from benchmarks.revocation.use import Use
+from functions.emulators.kms import LOCAL_ACCESS_KEY_ID, LOCAL_PRINCIPAL, LOCAL_SECRET_ACCESS_KEY
+from functions.emulators.wire import serve
+
+_PAGE = "<html><title>Portal</title><body>Please sign in to use this network.</body></html>\r\n"
+HOLD_MS = 3_600_000
+"""Longer than any run: a call that is held is never answered."""
+CALLS: Mapping[str, Mapping[str, Any]] = {
+    "throttled": {"error": {"code": "ThrottlingException"}},
+    "500": {"error": {"code": "KMSInternalException", "status": 500}},
+    "503": {"error": {"code": "ServiceUnavailableException", "status": 503}},
+    "reset": {"reset": True},
+    "late": {"latency": 4000},
+    "blackhole": {"timeout_ms": HOLD_MS},
+    "corrupted-200": {"response": {"corrupt_bytes": 16}},
+    "cut-200": {"response": {"truncate_frac": 0.5}},
+    "lost-200": {"response": {"abort_frac": 0.3}},
+}
+"""Shapes of trouble that befall calls, by name: what microburst does to each."""
+BYTES: Mapping[str, str] = {"page-403": "403 Forbidden", "page-200": "200 OK"}
+"""Pages of somebody in between, by name: with which status."""
+PATIENT, BRIEF = "patient", "brief"
+SERVED_STATES = frozenset({"active", "degraded", "unreachable"})
+"""In which a key may be while its KMS is out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How long everything takes. Seconds.
+
+    Attributes:
+        outage: The outage.
+        lease: Of the tenants.
+        patient: Outage grace of those that bear all of it.
+        brief: And of those that do not.
+        recovery: How long all may take to serve again.
+        warm: How long keys are used before.
+        every: From one call of a `Use` to its next.
+    """
+
+    outage: float
+    lease: float
+    patient: float
+    brief: float
+    recovery: float
+    warm: float
+    every: float
+
+
+@dataclass
+class Weathered:
+    """What became of one tenant. Seconds.
+
+    Attributes:
+        tenant: The tenant.
+        trouble: What befell its calls.
+        kind: ``patient`` or ``brief``.
+        broken: Calls to its KMS that were broken.
+        served: Calls of the tenant that were served during the outage.
+        failed: Others, by error code.
+        first_failed: By worker: from the last call that its KMS answered before the outage, at the latest, to the first
+            failure; absent where there was none.
+        without_retry_after: Failures that did not say when to come again.
+        slowest: The longest that one of its calls took during the outage.
+        recovered_after: By worker: from the end of the outage until it serves; None if it does not.
+        states: The stored states in order.
+        receipts: Receipts issued.
+        messages: Messages encrypted.
+        lost: Of them, not to be decrypted afterwards, over both workers.
+    """
+
+    tenant: str
+    trouble: str
+    kind: str
+    broken: int = 0
+    served: int = 0
+    failed: dict[str, int] = field(default_factory=dict)
+    first_failed: dict[str, float] = field(default_factory=dict)
+    without_retry_after: int = 0
+    slowest: float = 0
+    recovered_after: dict[str, float | None] = field(default_factory=dict)
+    states: list[str] = field(default_factory=list)
+    receipts: int = 0
+    messages: int = 0
+    lost: int = 0
+
+    @property
+    def taken_for_withdrawn(self) -> bool:
+        """Whether the outage was taken for a withdrawal, which it is not."""
+        return bool(self.receipts or not {*self.states} <= SERVED_STATES)
+
+
+def run(directory: Path, scale: Scale, say: Callable[[str], None]) -> list[Weathered]:
+    """Let the outage happen.
+
+    Args:
+        directory: Empty.
+        scale: How long everything takes.
+        say: Told what is under way.
+
+    Returns:
+        What became of each tenant.
+
+    Raises:
+        NotStarted: microburst is not set up.
+    """
+    kms = TimedKms(Refusals())
+    kms.add_principal(LOCAL_ACCESS_KEY_ID, LOCAL_SECRET_ACCESS_KEY, LOCAL_PRINCIPAL)
+    with ExitStack() as stack:
+        server = stack.enter_context(serve(kms))
+        calls = stack.enter_context(microburst(f"127.0.0.1:{server.port}", directory))
+        pages = stack.enter_context(microburst(calls.address, directory, as_bytes=True))
+        variables = {"KEYSTEAD_AWS_ENDPOINT_URL": f"http://{pages.address}"}
+        deployment = stack.enter_context(deployed(directory, variables, every=scale.every))
+        customers = AwsCustomers(server.url)
+        found, arns = _tenants(deployment, customers, scale, say)
+        uses = {each.tenant: deployment.use(each.tenant) for each in found}
+        time.sleep(scale.warm)
+        say(f"an outage of {scale.outage:g} s")
+        began = time.monotonic()
+        calls.break_calls([{"body": f"KeyId == '{arns[each.tenant]}'", **CALLS[each.trouble]} for each in _in(found, CALLS)])
+        pages.break_calls([_page(arns[each.tenant], BYTES[each.trouble]) for each in _in(found, BYTES)])
+        time.sleep(scale.outage)
+        for proxy, shapes in ((calls, CALLS), (pages, BYTES)):
+            for each, broken in zip(_in(found, shapes), proxy.broken(), strict=True):
+                each.broken = broken
+            proxy.mend()
+        ended = time.monotonic()
+        say("the KMS answers again")
+        for each in found:
+            _weathered(each, uses[each.tenant], began, ended, scale)
+        for each in found:
+            _after(each, uses[each.tenant], deployment)
+    return found
+
+
+def _tenants(
+    deployment: Deployment, customers: AwsCustomers, scale: Scale, say: Callable[[str], None]
+) -> tuple[list[Weathered], dict[str, str]]:
+    found, arns = [], {}
+    for trouble in (*CALLS, *BYTES):
+        for kind, grace in ((PATIENT, scale.patient), (BRIEF, scale.brief)):
+            tenant_id = f"{kind}-{trouble}"
+            say(f"a key of its own for {tenant_id}")
+            client = created(deployment, tenant_id)
+            key = customers.disabled(Tenant(tenant_id, client, deployment.operator))
+            client.configure_key(tenant_id, **key.target)
+            client.set_policy(tenant_id, lease=scale.lease, outage_grace=grace)
+            arns[tenant_id] = key.target["key_arn"]
+            found.append(Weathered(tenant_id, trouble, kind))
+    return found, arns
+
+
+def _in(found: Sequence[Weathered], shapes: Mapping[str, Any]) -> list[Weathered]:
+    return [each for each in found if each.trouble in shapes]
+
+
+def _page(arn: str, status: str) -> dict[str, Any]:
+    head = f"HTTP/1.1 {status}\r\nContent-Type: text/html\r\nContent-Length: {len(_PAGE)}\r\nConnection: close\r\n\r\n"
+    return {"payload": arn, "respond": {"data": head + _PAGE, "then": "close"}}
+
+
+def _weathered(each: Weathered, uses: Sequence[Use], began: float, ended: float, scale: Scale) -> None:
+    failed: Counter[str] = Counter()
+    for use in uses:
+        meanwhile = [outcome for outcome in use.since(began) if outcome.asked < ended]
+        each.served += sum(outcome.served for outcome in meanwhile)
+        failures = [outcome for outcome in meanwhile if not outcome.served]
+        failed.update(outcome.code for outcome in failures)
+        each.without_retry_after += sum(not outcome.retry_after.isdigit() for outcome in failures)
+        each.slowest = max(each.slowest, *(outcome.answered - outcome.asked for outcome in meanwhile))
+        if failures:
+            each.first_failed[use.worker] = failures[0].answered - began
+        deadline = max(0.0, ended + scale.recovery - time.monotonic())
+        recovered = use.wait(ended, served=True, seconds=deadline)
+        each.recovered_after[use.worker] = None if recovered is None else recovered - ended
+    each.failed = dict(failed)
+
+
+def _after(each: Weathered, uses: Sequence[Use], deployment: Deployment) -> None:
+    for use in uses:
+        use.stop()
+    each.states = [state for _, state in deployment.observer.states(each.tenant)]
+    each.receipts = len(deployment.client(each.tenant).receipts(each.tenant))
+    each.messages, each.lost = count_lost(deployment, each.tenant, uses)
