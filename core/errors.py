@@ -290,12 +290,22 @@ class Denial(ProviderSignal):
             ``unknown``; or one of ``WRITE_CAUSES``, which say that the key does not wrap, but may unwrap.
         kms_code: The KMS's own error code, or "".
         request_id: The KMS's request id, or "".
+        server_time: The KMS's own wall clock at the answer, in seconds since the epoch, or None if it told none.
     """
 
     code = "denial"
 
-    def __init__(self, detail: str, *, cause: str, kms_code: str = "", request_id: str = "") -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        cause: str,
+        kms_code: str = "",
+        request_id: str = "",
+        server_time: float | None = None,
+    ) -> None:
         super().__init__(detail)
+        self.server_time = server_time
         self.cause = cause
         self.kms_code = kms_code
         self.request_id = request_id

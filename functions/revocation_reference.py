@@ -14,7 +14,7 @@ from core.domain.receipts import ReceiptBounds
 from core.domain.states import MEANINGS, RULES, TABLE, Rule, Signal, State
 from core.service.kms_budget import SECONDS
 from core.service.revocation.checks import Pace
-from core.service.revocation.reports import DENIED_FOR, SILENT_FOR
+from core.service.revocation.pauses import DENIED_FOR, SILENT_FOR
 from core.service.revocation.turns import INTERVALS
 from core.service.state_gate import REFUSAL_AGE
 from core.service.timekeeper import MAX_SKEW

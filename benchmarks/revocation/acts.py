@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.revocation.documented import Documented
 from core.client.client import KeysteadClient
+from core.domain.withdrawals import ACCESS_CAUSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,6 @@ class Act:
         cause: As the service must name it.
         state: In which the key must end.
         code: What callers must hear then.
-        confirmed_late: Whether the service waits before it takes the refusal for confirmed.
         lease: Seconds, instead of the run's; None for the run's.
         token_life: Whether tokens that are out stay good: then the first refusal comes with the next token.
         kill_switch: Whether it is the service's own switch: nothing is refused by a cloud.
@@ -69,10 +69,14 @@ class Act:
     cause: str = "disabled"
     state: str = "revoked"
     code: str = "key_revoked"
-    confirmed_late: bool = False
     lease: float | None = None
     token_life: bool = False
     kill_switch: bool = False
+
+    @property
+    def confirmed_late(self) -> bool:
+        """Whether the service waits before it takes the refusal for confirmed."""
+        return self.cause in ACCESS_CAUSES
 
     @property
     def has_receipt(self) -> bool:

@@ -15,6 +15,8 @@ from core.domain.canaries import Canary
 from functions.emulators.kms import CUSTOMER_ACCOUNT, LOCAL_PRINCIPAL
 
 CLOUD = "AWS emulator"
+KILL_SWITCH, LEASE_0 = "kill-switch", "aws-lease-0"
+"""Tenants."""
 CANARY_ACCOUNT, CANARY_EXTERNAL_ID = "444455556666", "of-the-canary-9f3f31dee6915899"
 _NOBODY = {"AWS": "arn:aws:iam::777788889999:root"}
 
@@ -140,18 +142,16 @@ class AwsCustomers:
 
 def acts(customers: AwsCustomers) -> tuple[Act, ...]:
     """Every way that the emulator of AWS knows, the next call after one, and the kill switch."""
-    by_policy = {"cause": "policy", "confirmed_late": True}
-    by_identity = {"cause": "identity", "confirmed_late": True}
     return (
         Act("key disabled", "aws-disabled", CLOUD, customers.disabled, KMS_DISABLED),
         Act("deletion scheduled", "aws-scheduled", CLOUD, customers.scheduled, KMS_CHANGED, cause="pending_deletion"),
-        Act("key policy denies", "aws-denied", CLOUD, customers.denied, KMS_CHANGED, **by_policy),
-        Act("trust policy changed", "aws-untrusted", CLOUD, customers.untrusted, TRUST_CHANGED, **by_identity),
-        Act("role deleted", "aws-role-deleted", CLOUD, customers.without_role, IAM_CHANGED, **by_identity),
-        Act("key disabled, lease 0", "aws-lease-0", CLOUD, customers.disabled, KMS_DISABLED, lease=0),
+        Act("key policy denies", "aws-denied", CLOUD, customers.denied, KMS_CHANGED, cause="policy"),
+        Act("trust policy changed", "aws-untrusted", CLOUD, customers.untrusted, TRUST_CHANGED, cause="identity"),
+        Act("role deleted", "aws-role-deleted", CLOUD, customers.without_role, IAM_CHANGED, cause="identity"),
+        Act("key disabled, lease 0", LEASE_0, CLOUD, customers.disabled, KMS_DISABLED, lease=0),
         Act(
             "kill switch",
-            "kill-switch",
+            KILL_SWITCH,
             "this service",
             customers.suspended,
             OURS,

@@ -66,9 +66,7 @@ class AzureCustomers:
     def disabled(self, tenant: Tenant) -> OwnKey:
         """A key to be disabled."""
         vault = self._of(tenant)
-        return _own(
-            vault, lambda: self.do("disable-key", key=vault.key), lambda: self.do("enable-key", key=vault.key)
-        )
+        return _own(vault, lambda: self.do("disable-key", key=vault.key), lambda: self.do("enable-key", key=vault.key))
 
     def unassigned(self, tenant: Tenant) -> OwnKey:
         """A key whose role assignment is to be removed."""
@@ -82,9 +80,7 @@ class AzureCustomers:
     def deleted(self, tenant: Tenant) -> OwnKey:
         """A key to be deleted, so that it can be recovered."""
         vault = self._of(tenant)
-        return _own(
-            vault, lambda: self.do("delete-key", key=vault.key), lambda: self.do("recover-key", key=vault.key)
-        )
+        return _own(vault, lambda: self.do("delete-key", key=vault.key), lambda: self.do("recover-key", key=vault.key))
 
     def behind_firewall(self, tenant: Tenant) -> OwnKey:
         """A key in a vault whose firewall is to refuse the service."""
@@ -135,7 +131,6 @@ def acts(customers: AzureCustomers) -> tuple[Act, ...]:
             customers.unassigned,
             VAULT_ROLE,
             cause="policy",
-            confirmed_late=True,
         ),
         Act("key soft-deleted", "az-deleted", CLOUD, customers.deleted, VAULT_KEY, cause="not_found"),
         Act(
@@ -155,7 +150,6 @@ def acts(customers: AzureCustomers) -> tuple[Act, ...]:
             customers.without_consent,
             ENTRA_CONSENT,
             cause="identity",
-            confirmed_late=True,
             token_life=True,
         ),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ class Pace:
     Attributes:
         lease: Of the tenants.
         confirm: How long the service waits before a refusal by policy or identity counts as confirmed.
+        apart: Up to how much later, by chance, the second worker begins to use a key.
         warm: How long the keys are used before anything happens.
         withdrawn: How long a withdrawn key stays so once its state is final, so that probing has slowed down.
         jitter: Up to how much longer, by chance, so that the giving back meets any phase between two probes.
@@ -37,6 +38,7 @@ class Pace:
 
     lease: float
     confirm: float
+    apart: float
     warm: float
     withdrawn: float
     jitter: float
@@ -52,8 +54,12 @@ class Timing:
         act: Its name.
         tenant: The tenant.
         cloud: Where the key lies.
+        documented: What the cloud says of its own delay, in a few words.
+        expected: ``state``, ``cause`` and ``code`` in which it must end.
+        token_life: Whether tokens that are out stay good.
         refused_after: From the act to the cloud's first refusal: here the cloud's own delay is none.
-        served_after: By worker: from the first refusal (kill switch: from the act) to the last answer that was served.
+        served_after: By worker: from the first refusal to the last answer that was served; of the kill switch, from
+            when it was acknowledged.
         served_begun_after: By worker: calls sent after the act was done that were served.
         held_after: From the first refusal to the state ``hold``.
         final_after: From there to the state in which it must end.
@@ -73,6 +79,9 @@ class Timing:
     act: str
     tenant: str
     cloud: str
+    documented: str
+    expected: Mapping[str, str]
+    token_life: bool = False
     refused_after: float | None = None
     served_after: dict[str, float] = field(default_factory=dict)
     served_begun_after: dict[str, int] = field(default_factory=dict)
@@ -108,16 +117,17 @@ class Course:
         self._refusals = refusals
         self._pace = pace
         self._chance = chance
-        self._timing = Timing(act.name, act.tenant, act.cloud)
+        expected = {"state": act.state, "cause": act.cause, "code": act.code}
+        self._timing = Timing(act.name, act.tenant, act.cloud, act.documented.brief, expected, act.token_life)
         self._lease = pace.lease if act.lease is None else act.lease
 
-    def set_up(self) -> tuple[OwnKey, tuple[Use, ...]]:
-        """Create the tenant, put it under its key, and begin to use it."""
-        client = created(self._deployment, self._act.tenant)
-        key = self._act.make(Tenant(self._act.tenant, client, self._deployment.operator))
-        client.configure_key(self._act.tenant, **key.target)
-        client.set_policy(self._act.tenant, lease=self._lease)
-        return key, self._deployment.use(self._act.tenant)
+    def set_up(self) -> OwnKey:
+        """Create the tenant, and put it under a key."""
+        return with_own_key(self._deployment, self._act.tenant, self._act.make, self._lease)
+
+    def use(self) -> tuple[Use, ...]:
+        """Begin to use the key."""
+        return self._deployment.use(self._act.tenant, self._pace.apart * self._chance)
 
     def run(self, key: OwnKey, uses: Sequence[Use]) -> Timing:
         """Withdraw the key and give it back; everything that was measured."""
@@ -125,8 +135,9 @@ class Course:
         began = time.monotonic()
         key.withdraw()
         done = time.monotonic()
-        timing.failed_before = sum(not outcome.served for use in uses for outcome in use.outcomes if outcome.asked < began)
-        refused = self._refused(key, began)
+        before = [outcome for use in uses for outcome in use.outcomes if outcome.asked < began]
+        timing.failed_before = sum(not outcome.served for outcome in before)
+        refused = done if self._act.kill_switch else self._refused(key, began)
         if refused is not None:
             self._ended(uses, began, done, refused)
             time.sleep(self._pace.withdrawn + self._pace.jitter * self._chance)
@@ -136,8 +147,6 @@ class Course:
         return timing
 
     def _refused(self, key: OwnKey, began: float) -> float | None:
-        if self._act.kill_switch:
-            return began
         # A token or a session that is out is used for at most another lease.
         refused = self._refusals.first(key.names, began, 2 * self._lease + self._pace.patience)
         if refused is None:
@@ -212,10 +221,28 @@ class Course:
             self._timing.problems.append(f"{use.worker} served after what the receipt says")
 
 
-def created(deployment: Deployment, tenant_id: str) -> KeysteadClient:
-    """Create a tenant; gives a client of its own."""
+def with_own_key(
+    deployment: Deployment,
+    tenant_id: str,
+    make: Callable[[Tenant], OwnKey],
+    lease: float,
+    outage_grace: float | None = None,
+) -> OwnKey:
+    """Create a tenant, and put it under a key of its own.
+
+    Args:
+        deployment: The service.
+        tenant_id: The tenant.
+        make: Makes the key.
+        lease: Seconds.
+        outage_grace: Seconds; None leaves it as it is.
+    """
     deployment.operator.create_tenant(tenant_id)
-    return deployment.client(tenant_id)
+    client = deployment.client(tenant_id)
+    key = make(Tenant(tenant_id, client, deployment.operator))
+    client.configure_key(tenant_id, **key.target)
+    client.set_policy(tenant_id, lease=lease, outage_grace=outage_grace)
+    return key
 
 
 def stated(client: KeysteadClient, tenant_id: str, receipt_id: str, jwks: Mapping[str, Any]) -> Mapping[str, Any]:

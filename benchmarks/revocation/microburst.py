@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from functions.settings import LOCAL_CREDENTIALS
+from functions.settings import LOCAL_CREDENTIALS, LOCAL_REGION
 
 TOOL = Path(__file__).resolve().parents[2] / ".tools" / "microburst" / "bin" / "microburst"
 START_SECONDS = 60.0
@@ -45,14 +45,24 @@ class Microburst:
 
     def mend(self) -> None:
         """Let every call through."""
-        self._ask("DELETE", "rules").raise_for_status()
+        self.break_calls([])
 
     def broken(self) -> list[int]:
         """How many calls each rule has broken so far, in the order of the rules."""
         rules: list[dict[str, Any]] = self._ask("GET", "rules").raise_for_status().json()
         stats: dict[str, Any] = self._ask("GET", "stats").raise_for_status().json()
-        counts = {str(rule["id"]): rule["fired"] for rule in stats["rules"]}
+        counts = {str(rule["id"]): rule["fired"] for rule in stats["by_rule"]}
         return [counts.get(str(rule["id"]), 0) for rule in rules]
+
+    def warm(self) -> None:
+        """Have it load what it knows of KMS, which takes seconds; what it answers does not matter."""
+        scope = f"{LOCAL_CREDENTIALS[0]}/20260101/{LOCAL_REGION}/kms/aws4_request"
+        headers = {
+            "Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=00",
+            "Content-Type": "application/x-amz-json-1.1",
+            "X-Amz-Target": "TrentService.DescribeKey",
+        }
+        httpx.post(f"http://{self.address}/", headers=headers, content=b"{}", trust_env=False, timeout=START_SECONDS)
 
     def answers(self) -> bool:
         """Whether it is up."""
@@ -98,6 +108,8 @@ def microburst(upstream: str, directory: Path, *, as_bytes: bool = False) -> Ite
     else:
         raise NotStarted("microburst does not start")
     try:
+        if not as_bytes:
+            started.warm()
         yield started
     finally:
         started.stop()

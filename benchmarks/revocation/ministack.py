@@ -80,8 +80,6 @@ Make = Callable[[Tenant], OwnKey]
 def acts(customers: MinistackCustomers) -> tuple[Act, ...]:
     """Every way whose consequences ministack enforces."""
     made = customers.made
-    by_policy = {"cause": "policy", "confirmed_late": True}
-    by_identity = {"cause": "identity", "confirmed_late": True}
     return (
         Act("key disabled", "ms-disabled", CLOUD, made(Customer.disable, Customer.enable), KMS_DISABLED),
         Act(
@@ -98,7 +96,7 @@ def acts(customers: MinistackCustomers) -> tuple[Act, ...]:
             CLOUD,
             made(Customer.deny_in_key_policy, Customer.restore_key_policy),
             KMS_CHANGED,
-            **by_policy,
+            cause="policy",
         ),
         Act(
             "trust policy changed",
@@ -106,7 +104,7 @@ def acts(customers: MinistackCustomers) -> tuple[Act, ...]:
             CLOUD,
             made(Customer.change_trust, Customer.restore_trust),
             TRUST_CHANGED,
-            **by_identity,
+            cause="identity",
         ),
         Act(
             "role deleted",
@@ -114,7 +112,7 @@ def acts(customers: MinistackCustomers) -> tuple[Act, ...]:
             CLOUD,
             made(Customer.delete_role, Customer.restore_role),
             IAM_CHANGED,
-            **by_identity,
+            cause="identity",
         ),
     )
 

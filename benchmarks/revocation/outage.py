@@ -9,17 +9,17 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.revocation.acts import Tenant
 from benchmarks.revocation.aws import AwsCustomers
-from benchmarks.revocation.course import count_lost, created
+from benchmarks.revocation.course import count_lost, with_own_key
 from benchmarks.revocation.microburst import microburst
 from benchmarks.revocation.refusals import Refusals, TimedKms
-from benchmarks.revocation.service import Deployment, deployed
+from benchmarks.revocation.service import SET_UP_TOGETHER, Deployment, deployed
 from benchmarks.revocation.use import Use
 from functions.emulators.kms import LOCAL_ACCESS_KEY_ID, LOCAL_PRINCIPAL, LOCAL_SECRET_ACCESS_KEY
 from functions.emulators.wire import serve
@@ -55,6 +55,7 @@ class Scale:
         lease: Of the tenants.
         patient: Outage grace of those that bear all of it.
         brief: And of those that do not.
+        shapes: Shapes of trouble that there are brief tenants for.
         recovery: How long all may take to serve again.
         warm: How long keys are used before.
         every: From one call of a `Use` to its next.
@@ -64,6 +65,7 @@ class Scale:
     lease: float
     patient: float
     brief: float
+    shapes: frozenset[str]
     recovery: float
     warm: float
     every: float
@@ -85,6 +87,7 @@ class Weathered:
         without_retry_after: Failures that did not say when to come again.
         slowest: The longest that one of its calls took during the outage.
         recovered_after: By worker: from the end of the outage until it serves; None if it does not.
+        active_after: From the end of the outage until its state is ``active``; None if it is not.
         states: The stored states in order.
         receipts: Receipts issued.
         messages: Messages encrypted.
@@ -101,6 +104,7 @@ class Weathered:
     without_retry_after: int = 0
     slowest: float = 0
     recovered_after: dict[str, float | None] = field(default_factory=dict)
+    active_after: float | None = None
     states: list[str] = field(default_factory=list)
     receipts: int = 0
     messages: int = 0
@@ -135,12 +139,21 @@ def run(directory: Path, scale: Scale, say: Callable[[str], None]) -> list[Weath
         variables = {"KEYSTEAD_AWS_ENDPOINT_URL": f"http://{pages.address}"}
         deployment = stack.enter_context(deployed(directory, variables, every=scale.every))
         customers = AwsCustomers(server.url)
-        found, arns = _tenants(deployment, customers, scale, say)
+        say("keys of their own for the tenants")
+        found = [
+            Weathered(f"{kind}-{trouble}", trouble, kind)
+            for trouble in (*CALLS, *BYTES)
+            for kind in (PATIENT, BRIEF)
+            if kind == PATIENT or trouble in scale.shapes
+        ]
+        with ThreadPoolExecutor(SET_UP_TOGETHER) as pool:
+            keks = list(pool.map(lambda each: _set_up(each, deployment, customers, scale), found))
+        arns = {each.tenant: kek for each, kek in zip(found, keks, strict=True)}
         uses = {each.tenant: deployment.use(each.tenant) for each in found}
         time.sleep(scale.warm)
         say(f"an outage of {scale.outage:g} s")
         began = time.monotonic()
-        calls.break_calls([{"body": f"KeyId == '{arns[each.tenant]}'", **CALLS[each.trouble]} for each in _in(found, CALLS)])
+        calls.break_calls([_call(arns[each.tenant], CALLS[each.trouble]) for each in _in(found, CALLS)])
         pages.break_calls([_page(arns[each.tenant], BYTES[each.trouble]) for each in _in(found, BYTES)])
         time.sleep(scale.outage)
         for proxy, shapes in ((calls, CALLS), (pages, BYTES)):
@@ -152,29 +165,26 @@ def run(directory: Path, scale: Scale, say: Callable[[str], None]) -> list[Weath
         for each in found:
             _weathered(each, uses[each.tenant], began, ended, scale)
         for each in found:
+            left = ended + scale.recovery - time.monotonic()
+            active = deployment.observer.wait(each.tenant, "active", ended, left)
+            each.active_after = None if active is None else active - ended
+        for each in found:
             _after(each, uses[each.tenant], deployment)
     return found
 
 
-def _tenants(
-    deployment: Deployment, customers: AwsCustomers, scale: Scale, say: Callable[[str], None]
-) -> tuple[list[Weathered], dict[str, str]]:
-    found, arns = [], {}
-    for trouble in (*CALLS, *BYTES):
-        for kind, grace in ((PATIENT, scale.patient), (BRIEF, scale.brief)):
-            tenant_id = f"{kind}-{trouble}"
-            say(f"a key of its own for {tenant_id}")
-            client = created(deployment, tenant_id)
-            key = customers.disabled(Tenant(tenant_id, client, deployment.operator))
-            client.configure_key(tenant_id, **key.target)
-            client.set_policy(tenant_id, lease=scale.lease, outage_grace=grace)
-            arns[tenant_id] = key.target["key_arn"]
-            found.append(Weathered(tenant_id, trouble, kind))
-    return found, arns
+def _set_up(each: Weathered, deployment: Deployment, customers: AwsCustomers, scale: Scale) -> str:
+    grace = scale.patient if each.kind == PATIENT else scale.brief
+    key = with_own_key(deployment, each.tenant, customers.disabled, scale.lease, outage_grace=grace)
+    return str(key.target["key_arn"])
 
 
 def _in(found: Sequence[Weathered], shapes: Mapping[str, Any]) -> list[Weathered]:
     return [each for each in found if each.trouble in shapes]
+
+
+def _call(arn: str, effect: Mapping[str, Any]) -> dict[str, Any]:
+    return {"body": f"KeyId == '{arn}'", **effect}
 
 
 def _page(arn: str, status: str) -> dict[str, Any]:
@@ -193,8 +203,7 @@ def _weathered(each: Weathered, uses: Sequence[Use], began: float, ended: float,
         each.slowest = max(each.slowest, *(outcome.answered - outcome.asked for outcome in meanwhile))
         if failures:
             each.first_failed[use.worker] = failures[0].answered - began
-        deadline = max(0.0, ended + scale.recovery - time.monotonic())
-        recovered = use.wait(ended, served=True, seconds=deadline)
+        recovered = use.wait(ended, served=True, seconds=ended + scale.recovery - time.monotonic())
         each.recovered_after[use.worker] = None if recovered is None else recovered - ended
     each.failed = dict(failed)
 

@@ -14,9 +14,9 @@ from random import Random
 
 from benchmarks.revocation import aws, azure, ministack
 from benchmarks.revocation.acts import Act, OwnKey, Tenant
-from benchmarks.revocation.course import Course, Pace, Timing, count_lost, created
+from benchmarks.revocation.course import Course, Pace, Timing, count_lost, with_own_key
 from benchmarks.revocation.refusals import Refusals, TimedAzure, TimedKms
-from benchmarks.revocation.service import Deployment, deployed
+from benchmarks.revocation.service import SET_UP_TOGETHER, Deployment, deployed
 from benchmarks.revocation.use import Use
 from functions.emulators.azure_wire import serve as serve_azure
 from functions.emulators.kms import LOCAL_ACCESS_KEY_ID, LOCAL_PRINCIPAL, LOCAL_SECRET_ACCESS_KEY
@@ -115,33 +115,6 @@ def on_ministack(directory: Path, variables: Mapping[str, str], *, every: float)
         yield Site(deployment, refusals, acts, {"ms-bystander": (ministack.CLOUD, acts[0].make)})
 
 
-def run(sites: Sequence[Site], pace: Pace, say: Say, only: Callable[[Act], bool] = lambda _: True) -> Withdrawals:
-    """Run the acts of every site; everything that was measured.
-
-    Args:
-        sites: Running.
-        pace: How long everything takes.
-        say: Told what is under way.
-        only: Which acts.
-    """
-    random = Random(SEED)
-    courses: list[tuple[Course, OwnKey, Sequence[Use]]] = []
-    bystanders: list[tuple[Site, str, str, Sequence[Use]]] = []
-    for site in sites:
-        for tenant_id, (cloud, make) in site.bystanders.items():
-            bystanders.append((site, tenant_id, cloud, _used(site.deployment, tenant_id, make, pace.lease)))
-        for act in filter(only, site.acts):
-            say(f"a key of its own for {act.tenant}")
-            course = Course(act, site.deployment, site.refusals, pace, random.random())
-            courses.append((course, *course.set_up()))
-    time.sleep(pace.warm)
-    say(f"{len(courses)} acts of withdrawal")
-    with ThreadPoolExecutor(len(courses), thread_name_prefix="course") as pool:
-        timings = list(pool.map(lambda each: each[0].run(each[1], each[2]), courses))
-    say("what was encrypted meanwhile")
-    return Withdrawals(timings, [_ended(*bystander) for bystander in bystanders])
-
-
 @dataclass(frozen=True)
 class Withdrawals:
     """What was measured.
@@ -155,14 +128,36 @@ class Withdrawals:
     bystanders: Sequence[Bystander]
 
 
-def _used(
-    deployment: Deployment, tenant_id: str, make: Callable[[Tenant], OwnKey], lease: float
-) -> Sequence[Use]:
-    client = created(deployment, tenant_id)
-    key = make(Tenant(tenant_id, client, deployment.operator))
-    client.configure_key(tenant_id, **key.target)
-    client.set_policy(tenant_id, lease=lease)
-    return deployment.use(tenant_id)
+def run(sites: Sequence[Site], pace: Pace, say: Say, only: Callable[[Act], bool] = lambda _: True) -> Withdrawals:
+    """Run the acts of every site; everything that was measured.
+
+    Args:
+        sites: Running.
+        pace: How long everything takes.
+        say: Told what is under way.
+        only: Which acts.
+    """
+    random = Random(SEED)
+    courses = [
+        Course(act, site.deployment, site.refusals, pace, random.random())
+        for site in sites
+        for act in filter(only, site.acts)
+    ]
+    idle = [(site, name, *made) for site in sites for name, made in site.bystanders.items()]
+    say(f"keys of their own for {len(courses) + len(idle)} tenants")
+    with ThreadPoolExecutor(SET_UP_TOGETHER) as pool:
+        waiting = [pool.submit(with_own_key, s.deployment, name, make, pace.lease) for s, name, _, make in idle]
+        keys = list(pool.map(Course.set_up, courses))
+        for each in waiting:
+            each.result()
+    bystanders = [(site, name, cloud, site.deployment.use(name)) for site, name, cloud, _ in idle]
+    uses = [course.use() for course in courses]
+    time.sleep(pace.warm)
+    say(f"{len(courses)} acts of withdrawal")
+    with ThreadPoolExecutor(len(courses), thread_name_prefix="course") as pool:
+        timings = list(pool.map(Course.run, courses, keys, uses))
+    say("what was encrypted meanwhile")
+    return Withdrawals(timings, [_ended(*bystander) for bystander in bystanders])
 
 
 def _ended(site: Site, tenant_id: str, cloud: str, uses: Sequence[Use]) -> Bystander:

@@ -15,12 +15,14 @@ from benchmarks.revocation.use import PLAINTEXT, Token, Use
 from core.bootstrap import Config, build
 from core.client.client import KeysteadClient
 from core.errors import KeysteadError
-from functions.cli import token
+from functions.cli import token as tokens
 from functions.cli.demo.service import ServiceProcess
 
 WORKERS = ("worker 1", "worker 2")
 LOOK_EVERY = 0.05
 """Seconds between two looks at the store."""
+SET_UP_TOGETHER = 4
+"""Tenants whose keys are set up at one time."""
 TOKEN_LIFETIME = 2 * 3600
 
 
@@ -121,15 +123,21 @@ class Deployment:
 
     def token(self, tenant_id: str) -> Token:
         """A token of a tenant, or of the operator."""
-        scopes = token.expand(("app", "admin") if tenant_id else ("operator",))
-        minted = token.mint(self.data, f"bench-{tenant_id or 'operator'}", tenant_id or None, scopes, TOKEN_LIFETIME)
+        scopes = tokens.expand(("app", "admin") if tenant_id else ("operator",))
+        minted = tokens.mint(self.data, f"bench-{tenant_id or 'operator'}", tenant_id or None, scopes, TOKEN_LIFETIME)
         return Token(tenant_id, minted)
 
-    def use(self, tenant_id: str) -> tuple[Use, ...]:
-        """Begin to use a tenant's key through both workers."""
-        message = self.client(tenant_id).encrypt(tenant_id, PLAINTEXT, {})
+    def use(self, tenant_id: str, later: float = 0) -> tuple[Use, ...]:
+        """Begin to use a tenant's key through both workers.
+
+        Args:
+            tenant_id: The tenant.
+            later: How many seconds later the second one begins: so that leases do not end in both at the same time.
+        """
+        token, message = self.token(tenant_id), self.client(tenant_id).encrypt(tenant_id, PLAINTEXT, {})
         uses = tuple(
-            Use(worker, url, self.token(tenant_id), message, self._every) for worker, url in self.urls.items()
+            Use(worker, url, token, message, every=self._every, later=later * number)
+            for number, (worker, url) in enumerate(self.urls.items())
         )
         self.observer.watch(tenant_id)
         with self._lock:

@@ -151,6 +151,7 @@ def assemble(config: Config, leaves: Leaves) -> Application:
         now=timekeeper.now,
     )
     mover.on_reinstating = revocation.checks.reinstating
+    rotation.on_withheld = key_configuration.on_withheld = revocation.checks.suspect
     gate.on_scheduled = Activation(key_configuration, gate, audit, alarms, budget, timekeeper.now)
     parts = Parts(
         gate=AccessGate(audit, refusals, alarms, budget),

@@ -15,7 +15,8 @@ from core.service.kms_budget import KmsBudget
 from core.service.probes import Probes
 from core.service.providers import Providers
 from core.service.revocation.asking import Asking
-from core.service.revocation.checks import Pace, RevocationChecks
+from core.service.revocation.checks import RevocationChecks
+from core.service.revocation.denials import Denials, Pace
 from core.service.revocation.guard import VendorFaultGuard
 from core.service.revocation.kill_switch import KillSwitch
 from core.service.revocation.receipts import Receipts
@@ -98,22 +99,32 @@ class Revocation:
             uses=self.uses,
             now=now,
         )
+        asking = Asking(on.providers, on.rows, on.probes, on.alarms, on.timekeeper, config.table_name)
+        pace = Pace(confirm_access=config.confirm_after, used=config.check_interval)
         self.checks = RevocationChecks(
             records=on.records,
             rows=on.rows,
             gate=on.gate,
-            asking=Asking(on.providers, on.rows, on.probes, on.alarms, config.table_name),
-            guard=self.guard,
+            asking=asking,
             turns=self.turns,
             watch=self.watch,
             teller=self.teller,
             receipts=self.receipts,
             reports=self.reports,
             uses=self.uses,
-            counts=self.counts,
+            denials=Denials(
+                asking=asking,
+                guard=self.guard,
+                receipts=self.receipts,
+                uses=self.uses,
+                counts=self.counts,
+                alarms=on.alarms,
+                timekeeper=on.timekeeper,
+                pace=pace,
+            ),
             alarms=on.alarms,
-            now=now,
-            pace=Pace(confirm_access=config.confirm_after, used=config.check_interval),
+            timekeeper=on.timekeeper,
+            pace=pace,
             platform=on.providers.platform_kek,
         )
         self.kill_switch = KillSwitch(

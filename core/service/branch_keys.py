@@ -8,22 +8,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 from hmac import compare_digest
+from typing import TYPE_CHECKING
 
 from core.domain.branch_keys import ACTIVE, VERSION_PREFIX, StoredRow
 from core.domain.kek import KEY_BYTES, Kek, WrappedKey
 from core.domain.states import RULES
 from core.domain.timing import Instant
-from core.errors import Denial, MessageInvalid, Silence, StoreUnavailable, WrapMismatch
+from core.errors import Denial, MessageInvalid, Silence, StoreUnavailable, Unasked, WrapMismatch
 from core.service.branch_key import BranchKey
 from core.service.branch_key_writer import BranchKeyWriter
 from core.service.kms_budget import KmsBudget
 from core.service.lru import LruCache
 from core.service.providers import Providers
-from core.service.revocation.reports import SILENT_FOR, Reports
+from core.service.revocation.pauses import SILENT_FOR
 from core.service.row_checks import RowChecks
-from core.service.single_flight import SingleFlight
+from core.service.single_flight import OwnShortage, SingleFlight, StillWaiting
 from core.service.state_gate import StateGate, TenantView
 from core.service.timekeeper import Timekeeper
+
+if TYPE_CHECKING:
+    from core.service.revocation.reports import Reports
 
 UNKNOWN_FOR = 5.0
 """Seconds for which a version not found is not looked up again."""
@@ -127,8 +131,18 @@ class BranchKeys:
             raise _unknown_version()
         # Waiting for another thread's flight is waiting for the KMS too; without time left, only what is cached serves.
         joins = _caches(view) and self._budget.remaining() > 0
-        with self._budget.spending():
-            return self._flights.run((slot, view.generation), lambda: self._renew(view, slot), join_running=joins)
+        left = self._budget.remaining()
+        try:
+            with self._budget.spending():
+                return self._flights.run(
+                    (slot, view.generation), lambda: self._renew(view, slot), join_running=joins, seconds=left
+                )
+        except (StillWaiting, OwnShortage):
+            # Nobody was asked, or nobody answered in this request's time: what is cached may serve it, and no other.
+            held = self._cache.get(slot)
+            if held is None or held.generation != view.generation or not self._in_grace(held, view):
+                raise
+            return BranchKey(held.stored, held.key, view, held.generation, self._timekeeper.now(), lasting=False)
 
     def _renew(self, view: TenantView, slot: Slot) -> BranchKey:
         generation, asked = view.generation, self._timekeeper.now()
@@ -219,6 +233,7 @@ class BranchKeys:
                 WrappedKey(row.kek, row.enc), row.kms_context(self._table_name)
             )
         except Denial as denial:
+            self._timekeeper.compare(denial.server_time, sent, self._timekeeper.now())
             # Every key of the tenant in this process goes at once, whichever row was refused. A former KEK that was
             # given up refuses as a matter of course, and so does an old version of a KEK that its owner disabled after
             # a rotation: only if it had served here is that news.
@@ -228,6 +243,8 @@ class BranchKeys:
                 self._gate.purge(view.tenant_id)
                 view.purge()
             raise self._reports.denied(view, stored, denial) from None
+        except Unasked as unasked:
+            raise OwnShortage(unasked.detail) from None
         except WrapMismatch:
             raise self._rows.corrupt(view.tenant_id, stored, "it does not unwrap") from None
         received, unpurged = self._timekeeper.now(), view.generation == generation
@@ -238,10 +255,12 @@ class BranchKeys:
             raise self._rows.corrupt(view.tenant_id, stored, "it unwraps to a wrong length")
         return unwrapped.key, generation, trusted, unwrapped.proved_ago
 
+    def _in_grace(self, cached: BranchKey, view: TenantView) -> bool:
+        return self._timekeeper.now().before(_end_of_grace(cached, view))
+
     def _extend(self, cached: BranchKey, view: TenantView) -> bool:
         # Counted from now: the silence may have taken as long as the KMS's time-out.
-        now, record = self._timekeeper.now(), view.record
-        end = cached.asked.plus(max(record.lease, record.grace(cached.stored.row.kek.locator)))
+        now, end = self._timekeeper.now(), _end_of_grace(cached, view)
         if not now.before(end):
             return False
         again = now.plus(SILENT_FOR)
@@ -253,6 +272,11 @@ class BranchKeys:
             key.stored.row.kek == kek and key.view.tenant_id == tenant_id and key.generation == key.view.generation
             for key in self._cache.values()
         )
+
+
+def _end_of_grace(cached: BranchKey, view: TenantView) -> Instant:
+    record = view.record
+    return cached.asked.plus(max(record.lease, record.grace(cached.stored.row.kek.locator)))
 
 
 def _caches(view: TenantView) -> bool:

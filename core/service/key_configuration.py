@@ -87,6 +87,8 @@ class KeyConfiguration:
         self._providers = providers
         self._gate = gate
         self._teller = teller
+        self.on_withheld: Callable[[str], None] = _nobody_to_tell
+        """As in `core.service.rotation.RotationService`."""
         self._now = now
 
     def validate(self, tenant_id: str, target: KeyTarget) -> Report:
@@ -282,6 +284,7 @@ class KeyConfiguration:
         except KeyWithheld as error:
             if not isinstance(error, KeyWriteBlocked):
                 self._gate.purge(tenant_id)  # the KMS said no: whatever it was asked, what is cached serves no more
+                self.on_withheld(tenant_id)
             raise
 
     def _read(self, tenant_id: str) -> tuple[TenantRecord, int]:
@@ -296,3 +299,7 @@ class KeyConfiguration:
         self._records.write(after, expected_revision=revision)
         self._gate.expire(record.tenant_id)
         self._teller.tell(after)
+
+
+def _nobody_to_tell(_tenant_id: str) -> None:
+    """Who hears of a refusal until `KeyConfiguration.on_withheld` is set."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from core.domain.branch_keys import ACTIVE, CREATE_TIME_FORMAT, StoredRow
@@ -43,6 +44,8 @@ class RotationService:
         self._mover = mover
         self._tenants = tenants
         self._versions = versions
+        self.on_withheld: Callable[[str], None] = _nobody_to_tell
+        """Called when a KEK refused, or was suspended: sees to it that the key is checked. Must not raise."""
 
     def rotate(self, tenant_id: str) -> Rotation:
         """Give a tenant a new ACTIVE branch key version; old messages stay readable, none is rewritten.
@@ -67,6 +70,7 @@ class RotationService:
         except KeyWithheld as error:
             if not isinstance(error, KeyWriteBlocked):
                 self._gate.purge(tenant_id)  # the KMS said no: whatever it was asked, what is cached serves no more
+                self.on_withheld(tenant_id)
             raise
         sequence = active.mac.sequence if active.mac else 0
         view.saw(record.branch_key_id, sequence)
@@ -91,6 +95,10 @@ class RotationService:
         if stored is None:
             raise self._rows.missing(record.tenant_id, record.branch_key_id, ACTIVE)
         return stored
+
+
+def _nobody_to_tell(_tenant_id: str) -> None:
+    """Who hears of a refusal until `RotationService.on_withheld` is set."""
 
 
 def due(active: StoredRow, record: TenantRecord) -> str:

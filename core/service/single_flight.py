@@ -10,7 +10,15 @@ from core.errors import InternalError, KeyUnreachable
 
 T = TypeVar("T")
 WAIT = 30.0
-"""Seconds a caller waits for another's call. Providers bound their own calls far below it."""
+"""Seconds a caller waits for another's call at most. Providers bound their own calls far below it."""
+
+
+class StillWaiting(KeyUnreachable):
+    """Another's call did not end in the time that this one had."""
+
+
+class OwnShortage(KeyUnreachable):
+    """A call that was not made, for want of its own caller's time: says nothing to those who joined it."""
 
 
 class _Flight(Generic[T]):
@@ -33,7 +41,7 @@ class SingleFlight(Generic[T]):
         self._flights: dict[Hashable, _Flight[T]] = {}
         self._lock = Lock()
 
-    def run(self, key: Hashable, call: Callable[[], T], *, join_running: bool) -> T:
+    def run(self, key: Hashable, call: Callable[[], T], *, join_running: bool, seconds: float = WAIT) -> T:
         """Give the result of ``call``, or of another thread's call for the same key.
 
         Args:
@@ -42,12 +50,15 @@ class SingleFlight(Generic[T]):
             join_running: Whether a call that began before this one arrived may serve it. If not, this one waits for
                 it to end and then joins or begins a later one (DESIGN 5, rule 1: ``lease=0``).
 
+            seconds: How long to wait for a running call.
+
         Raises:
-            KeyUnreachable: The running call does not end.
+            StillWaiting: The running call does not end.
             InternalError: The running call was interrupted.
             Exception: Whatever the call raised, to everyone who joined it.
         """
         arrived = self._boot()
+        until = arrived + min(seconds, WAIT)
         while True:
             with self._lock:
                 flight = self._flights.get(key)
@@ -56,8 +67,10 @@ class SingleFlight(Generic[T]):
                     flight = self._flights[key] = _Flight(self._boot())
             if mine:
                 return self._fly(key, flight, call)
-            if not flight.done.wait(WAIT):
-                raise KeyUnreachable("the key management system keeps a request waiting")
+            if not flight.done.wait(max(0.0, until - self._boot())):
+                raise StillWaiting("the key management system keeps a request waiting")
+            if isinstance(flight.error, OwnShortage):
+                continue
             if join_running or flight.started > arrived:
                 if isinstance(flight.error, Exception):
                     raise flight.error.with_traceback(None)

@@ -24,6 +24,8 @@ class Timekeeper:
         self._boot = clock.boot
         self._on_fault = on_fault
         self._high = float("-inf")
+        self.trusted = True
+        """Whether our wall clock agreed with the last answer of another machine that told its own."""
 
     def tick(self) -> tuple[float, float]:
         """Wall and boot clock, in seconds. Purges first if the wall clock went back since any earlier reading."""
@@ -52,7 +54,9 @@ class Timekeeper:
         Returns:
             Whether they agree; if not, everything was purged.
         """
-        if server_time is None or sent.wall - MAX_SKEW <= server_time <= received.wall + MAX_SKEW:
+        if server_time is None:
             return True
-        self._on_fault("clock_skewed")
-        return False
+        self.trusted = sent.wall - MAX_SKEW <= server_time <= received.wall + MAX_SKEW
+        if not self.trusted:
+            self._on_fault("clock_skewed")
+        return self.trusted

@@ -17,7 +17,7 @@ from functions.issuers import read_issuers
 from functions.local.endpoint import Endpoint, HostCheck
 from functions.local.issuer import ISSUER, LocalIssuer
 from functions.local.orphans import leave_with_parent
-from functions.local.scheduler import Scheduler
+from functions.local.scheduler import Scheduler, plans
 from functions.settings import Settings, SettingsError
 
 __all__ = ["Endpoint", "HostCheck", "asgi_app", "build_handler", "create_app"]
@@ -94,7 +94,7 @@ def create_app(settings: Settings, *, parent: int | None = None) -> Starlette:
     handler, application = build_handler(settings)
     names = {*settings.allowed_hosts, *_own_name(settings.host)}
     endpoint = Endpoint(handler, HostCheck(names), threads=settings.threads, max_requests=settings.max_requests)
-    scheduler = Scheduler(application.schedules.run)
+    scheduler = Scheduler(application.schedules.run, plans(application.config.check_interval))
     return asgi_app(endpoint, on_close=application.close, parent=parent, scheduler=scheduler)
 
 

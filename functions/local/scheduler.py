@@ -61,11 +61,16 @@ class Plan:
         return max(self.interval / 10, self.interval * (1 - self.jitter * chance) - took)
 
 
-PLANS = (
-    Plan("watch", interval=0.5, budget=0.5),
-    Plan("check", interval=60, budget=45, first=5, jitter=0.1),
-)
-"""``watch`` looks at tenants that this process knows to be in trouble, ``check`` at all."""
+def plans(check_interval: float = 60) -> tuple[Plan, ...]:
+    """When the service's schedules run: ``watch`` looks at tenants known to be in trouble, ``check`` at all.
+
+    Args:
+        check_interval: Seconds between two runs of ``check``.
+    """
+    return (
+        Plan("watch", interval=0.5, budget=0.5),
+        Plan("check", check_interval, budget=0.75 * check_interval, first=min(5, check_interval / 2), jitter=0.1),
+    )
 
 
 class Scheduler:
@@ -73,7 +78,7 @@ class Scheduler:
 
     Args:
         run: Runs a schedule.
-        plans: When each runs.
+        schedule: When each runs.
         chance: Gives numbers from 0 to 1.
         timer: Seconds from any start.
     """
@@ -81,7 +86,7 @@ class Scheduler:
     def __init__(
         self,
         run: Run,
-        plans: Iterable[Plan] = PLANS,
+        schedule: Iterable[Plan],
         *,
         chance: Callable[[], float] = _chance,
         timer: Callable[[], float] = time.monotonic,
@@ -91,7 +96,7 @@ class Scheduler:
         self._timer = timer
         self._stopping = Event()
         self._threads = [
-            Thread(target=self._keep, args=(plan,), name=f"keystead-{plan.name}", daemon=True) for plan in plans
+            Thread(target=self._keep, args=(plan,), name=f"keystead-{plan.name}", daemon=True) for plan in schedule
         ]
 
     def start(self) -> None:

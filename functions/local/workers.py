@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from queue import SimpleQueue
 from threading import Lock, Thread
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from functions.local.shares import Shares
 from functions.local.slots import Owner
@@ -21,15 +21,15 @@ class CallerLeft(Exception):
     """Whoever asked has left before the work was begun."""
 
 
-class _Job:
-    def __init__(self, owner: Owner, work: Callable[[], Any]) -> None:
+class _Job(Generic[T]):
+    def __init__(self, owner: Owner, work: Callable[[], T]) -> None:
         self.owner = owner
         self.work = work
         self.loop = asyncio.get_running_loop()
-        self.result: asyncio.Future[Any] = self.loop.create_future()
+        self.result: asyncio.Future[T] = self.loop.create_future()
         self.listening: asyncio.Future[None] | None = None
 
-    def tell(self, result: Any, error: BaseException | None) -> None:
+    def tell(self, result: T | None, error: BaseException | None) -> None:
         # From a thread. Nobody waits where the loop is closed.
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self._tell, result, error)
@@ -44,7 +44,7 @@ class _Job:
 
 
 class Workers:
-    """Runs work in threads, each tenant's in a share of them. `run` and `close` are for the event loop's thread.
+    """Runs work in threads, each tenant's in a share of them. `run` is for the event loop's thread.
 
     Args:
         threads: How many.
@@ -57,8 +57,8 @@ class Workers:
         self._most = threads
         self._name = name
         self._patience = patience
-        self._shares: Shares[_Job] = Shares(max(1, share))
-        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._shares: Shares[_Job[Any]] = Shares(max(1, share))
+        self._queue: SimpleQueue[_Job[Any] | None] = SimpleQueue()
         self._threads: list[Thread] = []
         self._closed = False
         self._lock = Lock()
@@ -114,7 +114,7 @@ class Workers:
         for thread in self._threads:
             thread.join()
 
-    def _put(self, job: _Job) -> bool:
+    def _put(self, job: _Job[Any]) -> bool:
         # Gives whether a thread will take it.
         with self._lock:
             if self._closed:
@@ -135,7 +135,7 @@ class Workers:
                     break
                 following = self._do(following)
 
-    def _do(self, job: _Job) -> _Job | None:
+    def _do(self, job: _Job[Any]) -> _Job[Any] | None:
         # Gives the tenant's next work. The place is passed on before the result is: who has it may ask again at once.
         if job.result.cancelled():
             return self._shares.leave(job.owner)
@@ -148,7 +148,7 @@ class Workers:
         job.tell(result, failure)
         return following
 
-    def _listen(self, job: _Job, left: Callable[[], Awaitable[None]]) -> None:
+    def _listen(self, job: _Job[Any], left: Callable[[], Awaitable[None]]) -> None:
         async def listen() -> None:
             await left()
             if self._shares.drop(job.owner, job):

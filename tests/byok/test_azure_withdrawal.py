@@ -10,7 +10,7 @@ import pytest
 from core.domain.kek import Kek
 from core.domain.states import State
 from core.errors import KeyNetworkBlocked, KeyRevoked, KeysteadError, KeyUnreachable, KeyWriteBlocked, VendorFault
-from core.service.revocation.reports import DENIED_FOR, SILENT_FOR
+from core.service.revocation.pauses import DENIED_FOR, SILENT_FOR
 from functions.emulators.azure_faults import AzureFault
 from tests.byok.clouds import CLIENT_ID, ENTRA_TENANT, TwoClouds, two_clouds
 

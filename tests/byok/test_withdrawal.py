@@ -11,7 +11,7 @@ from core.domain.states import State
 from core.errors import KeyRevoked, KeysteadError, KeyUnreachable, VendorFault
 from core.service.access import Caller, Permission
 from core.service.results import DecryptItem
-from core.service.revocation.reports import DENIED_FOR, SILENT_FOR
+from core.service.revocation.pauses import DENIED_FOR, SILENT_FOR
 from functions.emulators.faults import Fault
 from tests.byok.deployment import Deployment, filled
 

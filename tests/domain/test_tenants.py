@@ -18,8 +18,11 @@ from core.domain.key_target import KeyTarget
 from core.domain.record_checks import check_first, check_rewrite
 from core.domain.states import TRANSITIONS, State
 from core.domain.tenants import SYSTEM, TenantRecord, check_tenant_id
+from core.domain.withdrawals import StateChange
 from core.errors import Conflict, InvalidRequest, StoreCorrupt
 from tests.domain.strategies import usual
+from tests.domain.withdrawal_strategies import changes, withdrawals
+from tests.domain.withdrawn import withdrawal
 from tests.samples import tenant_record
 
 RECORD = tenant_record("acme", display_name="Acme", cause="x", moving_from="local:old", sequence_floor=3)
@@ -91,7 +94,14 @@ records = st.builds(
     moving_from=st.none() | names,
     configuration_revision=st.integers(0, 1 << 40),
     sequence_floor=st.integers(0, 1 << 40),
-    policy=st.builds(KeyPolicy, st.floats(0, 3600) | st.integers(0, 3600), st.floats(0, 86400), st.integers(1, 365)),
+    policy=st.builds(
+        KeyPolicy,
+        st.floats(0, 3600) | st.integers(0, 3600),
+        st.floats(0, 86400),
+        st.integers(1, 365),
+        st.sampled_from(["", "platform"]),
+        st.sampled_from(["", "second_person"]),
+    ),
     deleted=st.booleans(),
     offering=names,
     unbound_policy_accepted=st.booleans(),
@@ -106,7 +116,12 @@ records = st.builds(
     | st.builds(KeyTarget, st.just(VAULT_KEY), entra_tenant=st.just(ENTRA_TENANT), reversible=st.booleans()),
     former_branch_keys=st.lists(names, max_size=2).map(tuple),
     lost_keks=st.lists(st.builds(LostKek, names, bindings), max_size=2).map(tuple),
+    withdrawal=st.none() | withdrawals,
+    resume_to=st.just("") | st.sampled_from(State).map(str),
+    untold=st.lists(changes, max_size=2).map(tuple),
+    fallback_branch_key=names,
 )
+CHANGE = StateChange("id", "at", "active", "hold", "denied")
 
 
 def test_a_record_of_before_tenants_could_bring_a_key_is_read() -> None:
@@ -184,7 +199,23 @@ def corrupt() -> dict[str, Any]:
         **{name: (None, 1, [], {}) for name in ("tenant_id", "branch_key_id", "kek", "since", "created")},
         **dict.fromkeys(("display_name", "cause"), (None, 1)),
         **{name: ("1", None, 1.0, True, -1, [1]) for name in ("configuration_revision", "sequence_floor")},
+        **dict.fromkeys(("resume_to", "fallback_branch_key"), (None, 1, True, [], {})),
+        "withdrawal": (
+            *(None, "", "x", 1, [], {}),
+            {**withdrawal().to_body(), "lease": "60"},
+            {**withdrawal().to_body(), "back_to": "purple"},
+            {**withdrawal().to_body(), "x": ""},
+        ),
+        "untold": (
+            *(None, "", "x", {}, 1, ["x"], [None], [[]], [{}]),
+            [CHANGE.to_body(), {**CHANGE.to_body(), "at": 1}],
+            [{**CHANGE.to_body(), "x": ""}],
+            {"0": CHANGE.to_body()},
+        ),
     }
+    no_choices: tuple[Any, ...] = (None, 1, True, [], "x", "Platform", "second person")
+    for field in ("fallback", "approval"):
+        wrong["policy"] += tuple({field: choice} for choice in no_choices)
     for name, values in wrong.items():
         cases |= {f"{name} is {value!r}": {**body, name: value} for value in values}
     for value in (math.nan, math.inf):

@@ -14,7 +14,7 @@ from core.errors import StoreUnavailable
 from functions.handlers import Handler
 from functions.local import scheduler as scheduling
 from functions.local.app import Endpoint, HostCheck, asgi_app
-from functions.local.scheduler import PLANS, TELL_AGAIN, Plan, Scheduler
+from functions.local.scheduler import TELL_AGAIN, Plan, Scheduler, plans
 from tests.functions.asgi import acall, lifespan
 
 SECRET = "canary-7-is-a-token"
@@ -41,11 +41,12 @@ def test_a_run_begins_an_interval_after_the_last_one_began(
     assert plan.pause(took, chance) == pytest.approx(expected)
 
 
-def test_the_plans() -> None:
-    watch, check = PLANS
+@pytest.mark.parametrize(("interval", "first"), [(60, 5), (10, 5), (4, 2), (0.5, 0.25)])
+def test_the_plans(interval: float, first: float) -> None:
+    watch, check = plans(interval)
     assert (watch.name, watch.interval, watch.begin(1)) == ("watch", 0.5, 0)
     assert watch.budget <= watch.interval
-    assert (check.name, check.interval, check.begin(0), check.begin(1)) == ("check", 60, 0, 5)
+    assert (check.name, check.interval, check.begin(0), check.begin(1)) == ("check", interval, 0, first)
     assert check.budget < check.pause(0, 1) < check.interval
 
 

@@ -120,6 +120,7 @@ def test_a_flood_of_one_tenant_leaves_places_for_others_and_for_its_own_kill_swi
         assert statuses(refused) == {429: 16}
         assert statuses(await asyncio.gather(*(host.ask("beta") for _ in range(8)))) == {200: 8}
         steering = host.ask("acme", "show")
+        await settle(lambda: host.endpoint.held == 113)
         host.service.let_go.release()
         assert (await steering).status == 200
         assert host.service.done["acme"] == 1, "it waited for one of a hundred only"

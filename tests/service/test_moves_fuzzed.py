@@ -85,6 +85,7 @@ class Story:
         world = self.world
         self.withdrawn.clear()
         world.clock.advance(61)
+        world.process().checks.check("acme", forced=True)
         world.process().key_configuration.check("acme", {})
         fresh = world.process()
         self._all_decrypt(fresh)

@@ -13,6 +13,7 @@ from enum import Enum, auto
 from typing import Any
 
 from core.errors import Denial, OwnFault, ProviderSignal, Silence, WrapMismatch
+from core.providers._dates import read_date
 
 STS_OPERATIONS = frozenset({"AssumeRole", "GetCallerIdentity"})
 
@@ -123,6 +124,7 @@ class Failure:
         code: The error code of a genuine answer, else "".
         request_id: Of a genuine answer, else "".
         again: Whether asking again at once makes sense.
+        server_time: Of a genuine answer: the service's wall clock, in seconds since the epoch, or None.
     """
 
     kind: Kind
@@ -132,6 +134,7 @@ class Failure:
     code: str = ""
     request_id: str = ""
     again: bool = False
+    server_time: float | None = None
 
     def signal(self, cause: str = "", note: str = "") -> ProviderSignal:
         """The error to raise.
@@ -148,6 +151,7 @@ class Failure:
                 cause=cause or self.cause,
                 kms_code=self.code,
                 request_id=self.request_id,
+                server_time=self.server_time,
             )
         if self.kind is Kind.DATA and self.operation == "Decrypt":
             return WrapMismatch("wrapped bytes, KEK and context do not belong together")
@@ -206,7 +210,8 @@ def _answered(asked: str, response: Mapping[str, Any], operation: str) -> Failur
     cause = "identity" if operation == "AssumeRole" and meaning is _POLICY else meaning.cause
     if meaning.kind is Kind.SILENCE or (meaning.kind is Kind.DATA and operation != "Decrypt"):
         return Failure(Kind.SILENCE, operation, code, code=code, request_id=request_id, again=True)
-    return Failure(meaning.kind, operation, code, cause, code, request_id)
+    told = read_date(headers.get("date"))
+    return Failure(meaning.kind, operation, code, cause, code, request_id, server_time=told)
 
 
 def _named(code: str) -> str:

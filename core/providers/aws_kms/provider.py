@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 from core.domain.context import serialise
 from core.domain.kek import KEY_BYTES, Kek, KekDescription, UnwrappedKey, WrappedKey
 from core.errors import InternalError, InvalidRequest, ProviderSignal, Silence, WrapMismatch
+from core.providers._dates import read_date
 from core.providers.aws_kms.calls import Answer, Budget, Request
 from core.providers.aws_kms.failures import Failure, Kind
 from core.providers.aws_kms.metadata import ends, in_custom_store, warnings
@@ -159,9 +158,8 @@ def describe_key(arn: str) -> Request:
 def server_time(answer: Answer) -> float | None:
     """The KMS's wall clock at an answer, or None if it told none."""
     try:
-        told = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
-        return (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
-    except (AttributeError, LookupError, OverflowError, TypeError, ValueError):
+        return read_date(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    except (LookupError, TypeError):
         return None
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from threading import Lock
 from typing import Any
 
 from core.ports import Clock
+from core.providers._dates import read_date
 from core.providers._lines import Line
 from core.providers._quiet_logs import quiet
 from core.providers.azure_key_vault.adapters import Seen, json_object
@@ -179,7 +178,7 @@ def _read(operation: str, seen: Seen | None) -> Answer | Failure:
     request_id = seen.headers.get("x-ms-request-id", "")
     if not request_id:
         return silent(operation, "an answer that is not the service's own", again=True)
-    return Answer(body, seen.headers, request_id, _date(seen.headers.get("date", "")))
+    return Answer(body, seen.headers, request_id, read_date(seen.headers.get("date", "")))
 
 
 def _of_token(seen: Seen | None, error: Exception) -> Failure:
@@ -188,14 +187,6 @@ def _of_token(seen: Seen | None, error: Exception) -> Failure:
     if seen.status == 200:
         return silent(TOKEN, f"an answer that is not the service's own ({type(error).__name__})", again=True)
     return of_entra(seen.status, seen.headers, json_object(seen.body))
-
-
-def _date(text: str) -> float | None:
-    try:
-        told = parsedate_to_datetime(text)
-        return (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
-    except (LookupError, OverflowError, TypeError, ValueError):
-        return None
 
 
 def _forget_challenge(url: str) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import WRITE_CAUSES, Denial, OwnFault, ProviderSignal, Silence, WrapMismatch
+from core.providers._dates import read_date
 from core.providers.azure_key_vault.meanings import (
     APPLICATION_GONE,
     BARE,
@@ -48,6 +49,7 @@ class Failure:
         code: The error code of a genuine answer, else "".
         request_id: Of a genuine answer, else "".
         again: Whether asking again at once makes sense.
+        server_time: Of a genuine answer: the service's wall clock, in seconds since the epoch, or None.
         application_gone: Whether a directory says that it does not have our application, or has it disabled. The
             tenant's directory says the same when our own lost the application; only that one can tell which it is.
     """
@@ -60,6 +62,7 @@ class Failure:
     request_id: str = ""
     again: bool = False
     application_gone: bool = False
+    server_time: float | None = None
 
     def signal(self, cause: str = "", note: str = "") -> ProviderSignal:
         """The error to raise.
@@ -76,6 +79,7 @@ class Failure:
                 cause=cause or self.cause,
                 kms_code=self.code,
                 request_id=self.request_id,
+                server_time=self.server_time,
             )
         if self.kind is Kind.DATA and self.operation == UNWRAP:
             return WrapMismatch("wrapped bytes, KEK and context do not belong together")
@@ -117,7 +121,9 @@ def of_vault(operation: str, status: int, headers: Mapping[str, str], body: obje
     if meaning.kind is Kind.SILENCE or (meaning.kind is Kind.DATA and operation != UNWRAP):
         again = meaning.kind is Kind.SILENCE and not meaning.lasts
         return Failure(Kind.SILENCE, operation, f"HTTP {status} {code}", "", code, request_id, again)
-    return Failure(meaning.kind, operation, code or f"HTTP {status}", _cause(meaning, operation), code, request_id)
+    told = read_date(headers.get("date"))
+    seen = code or f"HTTP {status}"
+    return Failure(meaning.kind, operation, seen, _cause(meaning, operation), code, request_id, server_time=told)
 
 
 def of_entra(status: int, headers: Mapping[str, str], body: object) -> Failure:
@@ -145,6 +151,7 @@ def of_entra(status: int, headers: Mapping[str, str], body: object) -> Failure:
         code,
         request_id,
         again=meaning.kind is Kind.SILENCE,
+        server_time=read_date(headers.get("date")),
         application_gone=meaning.kind is Kind.DENIAL and (number in APPLICATION_GONE or (not number and error == BARE)),
     )
 

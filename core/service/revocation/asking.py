@@ -15,6 +15,7 @@ from core.service.alarms import Alarms
 from core.service.probes import Probes
 from core.service.providers import Providers
 from core.service.row_checks import RowChecks
+from core.service.timekeeper import Timekeeper
 
 ENDS_SOON = 30 * 86400.0
 """Seconds ahead of which the end of a key is warned of."""
@@ -47,14 +48,24 @@ class Asking:
         rows: Tell the operator of a row that does not unwrap.
         probes: Hold the probe envelopes.
         alarms: Tell the operator of a probe that is gone.
+        timekeeper: Hears of the KMS's clock.
         table_name: The logical key store name.
     """
 
-    def __init__(self, providers: Providers, rows: RowChecks, probes: Probes, alarms: Alarms, table_name: str) -> None:
+    def __init__(
+        self,
+        providers: Providers,
+        rows: RowChecks,
+        probes: Probes,
+        alarms: Alarms,
+        timekeeper: Timekeeper,
+        table_name: str,
+    ) -> None:
         self._providers = providers
         self._rows = rows
         self._probes = probes
         self._alarms = alarms
+        self._timekeeper = timekeeper
         self._table_name = table_name
 
     def provider(self, record: TenantRecord, kek: Kek, *, fresh: bool) -> KeyProvider:
@@ -75,13 +86,16 @@ class Asking:
 
     def row(self, record: TenantRecord, stored: StoredRow, provider: KeyProvider) -> Answer:
         """Unwrap a stored row."""
-        row = stored.row
+        row, sent = stored.row, self._timekeeper.now()
         try:
-            provider.unwrap(WrappedKey(row.kek, row.enc), row.kms_context(self._table_name))
+            unwrapped = provider.unwrap(WrappedKey(row.kek, row.enc), row.kms_context(self._table_name))
         except ProviderSignal as signal:
             if isinstance(signal, WrapMismatch):
                 self._rows.corrupt(record.tenant_id, stored, "it does not unwrap")
+            elif isinstance(signal, Denial):
+                self._timekeeper.compare(signal.server_time, sent, self._timekeeper.now())
             return self._answer(record, row.kek, signal)
+        self._timekeeper.compare(unwrapped.server_time, sent, self._timekeeper.now())
         return Answer(granted=True)
 
     def probe(self, record: TenantRecord, kek: Kek, provider: KeyProvider) -> Answer:

@@ -7,9 +7,7 @@ the answer counts for nothing and the KMS is asked again. So a late answer canno
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from uuid import uuid4
+from contextlib import suppress
 from zlib import crc32
 
 from core.domain.branch_keys import ACTIVE, StoredRow
@@ -17,24 +15,23 @@ from core.domain.instants import parse_instant
 from core.domain.kek import Kek
 from core.domain.states import Signal, State
 from core.domain.tenants import TenantRecord
-from core.domain.timing import Instant
-from core.domain.withdrawals import ACCESS_CAUSES, PLAIN_CAUSES, instant
-from core.errors import Conflict, Denial, KeysteadError
+from core.domain.withdrawals import ACCESS_CAUSES, instant
+from core.errors import Conflict, KeysteadError
 from core.ports import KeyProvider
 from core.service.alarms import Alarms
-from core.service.handed_out_counts import HandedOutCounts
 from core.service.revocation.asking import Answer, Asking
-from core.service.revocation.guard import GuardFinding, VendorFaultGuard
+from core.service.revocation.denials import Denials, Pace
 from core.service.revocation.receipts import Receipts
 from core.service.revocation.reports import Reports
-from core.service.revocation.signals import confirmed, denied_anew, signalled
+from core.service.revocation.signals import signalled
 from core.service.revocation.telling import Teller
-from core.service.revocation.turns import Turn, Turns
+from core.service.revocation.turns import INTERVALS, Turn, Turns
 from core.service.revocation.uses import Uses
 from core.service.revocation.watch import Watch
 from core.service.row_checks import RowChecks
 from core.service.state_gate import StateGate, TenantView
 from core.service.tenant_records import TenantRecords
+from core.service.timekeeper import Timekeeper
 
 ATTEMPTS = 4
 """How often a key is asked anew because its tenant's record changed meanwhile."""
@@ -45,25 +42,6 @@ DESCRIBE_EVERY, DESCRIBE_WARNED = 3600.0, 300.0
 """Seconds between two looks at what a KMS can tell of a key; and where it told something to warn of."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """When keys are asked. Seconds.
-
-    Attributes:
-        confirm_plain: Between two denials of a key that is off, before the withdrawal counts as confirmed.
-        confirm_access: Likewise of policy or identity.
-        used: Between two checks of a key that was used lately.
-        idle: Between two checks of one that was not.
-        lately: How long ago "lately" is.
-    """
-
-    confirm_plain: float = 1
-    confirm_access: float = 60
-    used: float = 60
-    idle: float = 900
-    lately: float = 900
-
-
 class RevocationChecks:
     """Checks keys.
 
@@ -72,16 +50,15 @@ class RevocationChecks:
         rows: Read the ACTIVE row, whose KEK the state follows.
         gate: Holds the tenant views.
         asking: Asks the KMS.
-        guard: Tells whether a refusal is our own fault.
         turns: Say whose turn it is.
         watch: Remembers tenants in trouble.
         teller: Tells changes of state.
         receipts: Issue and end receipts.
         reports: Know of real unwraps of this process.
         uses: Know the last use.
-        counts: Count the data keys handed out.
+        denials: Say what a denial makes of the state.
         alarms: Tell the operator.
-        now: Reads both clocks.
+        timekeeper: Reads both clocks, and knows whether they are to be believed.
         pace: When keys are asked.
         platform: The platform's KEK, which is not a tenant's to withdraw.
     """
@@ -93,16 +70,15 @@ class RevocationChecks:
         rows: RowChecks,
         gate: StateGate,
         asking: Asking,
-        guard: VendorFaultGuard,
         turns: Turns,
         watch: Watch,
         teller: Teller,
         receipts: Receipts,
         reports: Reports,
         uses: Uses,
-        counts: HandedOutCounts,
+        denials: Denials,
         alarms: Alarms,
-        now: Callable[[], Instant],
+        timekeeper: Timekeeper,
         pace: Pace,
         platform: Kek,
     ) -> None:
@@ -110,16 +86,16 @@ class RevocationChecks:
         self._rows = rows
         self._gate = gate
         self._asking = asking
-        self._guard = guard
         self._turns = turns
         self._watch = watch
         self._teller = teller
         self._receipts = receipts
         self._reports = reports
         self._uses = uses
-        self._counts = counts
+        self._denials = denials
         self._alarms = alarms
-        self._now = now
+        self._timekeeper = timekeeper
+        self._now = timekeeper.now
         self._pace = pace
         self._platform = platform.locator
 
@@ -161,6 +137,12 @@ class RevocationChecks:
             except Conflict:
                 continue
         raise Conflict("the tenant's record keeps changing")
+
+    def suspect(self, tenant_id: str) -> None:
+        """Check a key that has just refused something else than data; never raises `KeysteadError`."""
+        self._watch.add(tenant_id)
+        with suppress(KeysteadError):
+            self.check(tenant_id, forced=True)
 
     def _check(self, record: TenantRecord, revision: int, turn: Turn, *, forced: bool) -> State:
         view = self._gate.enter_any(record.tenant_id)
@@ -218,68 +200,16 @@ class RevocationChecks:
             return signalled(record, Signal.SILENT, kek, now)
         if answer.denial is None:
             return record  # trouble of our own: nothing was learned
-        return self._denied(record, view, kek, provider, answer.denial)
-
-    def _denied(
-        self, record: TenantRecord, view: TenantView, kek: Kek, provider: KeyProvider, denial: Denial
-    ) -> TenantRecord:
-        heard = self._now().wall
         self._gate.purge(record.tenant_id)
         view.purge()
-        if denial.cause == "network":
-            return signalled(record, Signal.NETWORK_REFUSED, kek, heard, denial)
-        if record.state is State.REVOKED:
-            return self._still_revoked(record, denial)
-        if record.state is not State.HOLD:
-            finding = self._guard.ask(record, kek) if denial.cause in ACCESS_CAUSES else GuardFinding.PASSED
-            return record if finding is GuardFinding.OURS else signalled(record, Signal.DENIED, kek, heard, denial)
-        return self._held(record, kek, provider, denial, heard)
-
-    def _still_revoked(self, record: TenantRecord, denial: Denial) -> TenantRecord:
-        withdrawal = record.withdrawal
-        if withdrawal is None:
-            return replace(record, cause=denial.cause)
-        receipt = withdrawal.receipt
-        if self._receipts.was_voided(record.tenant_id, receipt):
-            # A process ended the receipt to reinstate the key, and died; now the key is refused again.
-            receipt = str(uuid4())
-        return replace(record, cause=denial.cause, withdrawal=replace(withdrawal, cause=denial.cause, receipt=receipt))
-
-    def _held(
-        self, record: TenantRecord, kek: Kek, provider: KeyProvider, denial: Denial, heard: float
-    ) -> TenantRecord:
-        withdrawal = record.withdrawal
-        if withdrawal is None or not withdrawal.first_denial or withdrawal.kek != kek.locator:
-            return denied_anew(record, kek, heard, denial)
-        guarded = denial.cause in ACCESS_CAUSES
-        if not guarded and denial.cause not in PLAIN_CAUSES:
-            return replace(record, cause=denial.cause)  # nobody knows what it means: held, and alarmed
-        waits = self._pace.confirm_access if guarded else self._pace.confirm_plain
-        finding = self._guard.ask(record, kek) if guarded else None
-        if finding is GuardFinding.OURS:
-            return signalled(record, Signal.EXCUSED, kek, self._now().wall)
-        if heard - parse_instant(withdrawal.first_denial) < waits or finding is GuardFinding.UNKNOWN:
-            return replace(record, cause=denial.cause)
-        # Asked last: had our own trouble ended just before the canary was asked, this would be granted.
-        probed = self._asking.probe(record, kek, provider)
-        if probed.denial is None:
-            if probed.granted:
-                self._alarms("probe_contradicts", record.tenant_id, kek.locator, cause=denial.cause)
-            return replace(record, cause=denial.cause)
-        return confirmed(
-            record,
-            kek,
-            self._now().wall,
-            probed.denial if probed.denial.cause == denial.cause else denial,
-            guard="not_needed" if finding is None else finding.value,
-            last_use=self._last_use(record.tenant_id),
-            data_keys=self._counts.at_most(record.tenant_id),
-        )
+        return self._denials.after(record, kek, provider, answer.denial)
 
     def _write(self, record: TenantRecord, after: TenantRecord, revision: int) -> None:
         if record.state is State.REVOKED and after.state is not State.REVOKED:
             self.reinstating(record)
         self._records.write(after, expected_revision=revision)
+        if not (after.may_read and after.may_write):
+            self._gate.purge(record.tenant_id)
         if after.state is not record.state:
             if record.state in CALM and after.state not in CALM:
                 self._turns.begin(record.tenant_id, steady=after.state is State.DEGRADED)
@@ -298,6 +228,8 @@ class RevocationChecks:
             self._receipts.reinstating(record.tenant_id, record.withdrawal.receipt, instant(self._now().wall))
 
     def _issue(self, record: TenantRecord) -> None:
+        if not self._timekeeper.trusted:
+            return  # a receipt states instants: another process signs it, or this one when its clock is right
         try:
             self._receipts.issue(record)
         except KeysteadError as error:
@@ -306,12 +238,6 @@ class RevocationChecks:
             # Whatever is wrong with signing, it must not keep a key from being reinstated.
             log.exception("a receipt broke", extra={"fields": {"tenant": record.tenant_id}})
             self._alarms("receipt_delayed", record.tenant_id, "receipt", code="internal", problem="see the log")
-
-    def _last_use(self, tenant_id: str) -> str:
-        try:
-            return self._uses.last(tenant_id)
-        except KeysteadError:
-            return ""
 
     def _described(
         self, record: TenantRecord, kek: Kek, provider: KeyProvider, turn: Turn, answer: Answer
@@ -350,11 +276,12 @@ class RevocationChecks:
             self._watch.forget(record.tenant_id)
             return
         due = self._turns.read(record.tenant_id).due - self._now().wall
-        self._watch.later(record.tenant_id, max(0.2, min(due, 25.0)))
+        self._watch.later(record.tenant_id, max(0.2, min(due, INTERVALS[-1])))
 
     def _interval(self, tenant_id: str) -> float:
-        last, now = self._last_use(tenant_id), self._now().wall
+        last, now = self._uses.last(tenant_id), self._now().wall
         used = bool(last) and now - parse_instant(last) < self._pace.lately
         interval = self._pace.used if used else self._pace.idle
         # Spread, so that tenants created together are not asked together for ever.
-        return interval * (0.9 + crc32(f"{tenant_id} {now:.0f}".encode()) % 1000 / 10_000)
+        # And well before the run that is to find it due.
+        return interval * (0.7 + crc32(f"{tenant_id} {now:.0f}".encode()) % 1000 / 10_000)

@@ -8,7 +8,6 @@ are refused at once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from core.domain.branch_keys import ACTIVE, StoredRow
 from core.domain.kek import Kek
@@ -20,6 +19,7 @@ from core.errors import Denial, KeysteadError, OwnFault, Silence, Unasked, Vendo
 from core.service.lru import LruCache
 from core.service.providers import Providers
 from core.service.revocation.guard import GuardFinding, VendorFaultGuard
+from core.service.revocation.pauses import DENIED_FOR, SILENT_FOR, Pause
 from core.service.revocation.signals import signalled
 from core.service.revocation.telling import Teller
 from core.service.revocation.turns import Turns
@@ -29,28 +29,7 @@ from core.service.row_checks import RowChecks
 from core.service.state_gate import StateGate, TenantView
 from core.service.tenant_records import TenantRecords
 
-SILENT_FOR = 5.0
-"""Seconds for which a KMS that was silent is not asked again by requests."""
-DENIED_FOR = 1.0
-"""Seconds for which a KMS that denied is not asked again by requests."""
 SILENT = frozenset({State.DEGRADED, State.UNREACHABLE})
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """A time in which requests of this process do not ask a KEK.
-
-    Attributes:
-        began: When it was silent, or denied.
-        until: The end.
-        error: What requests hear that hold no key.
-        silent: Whether it was silent: then cached keys serve on inside the grace.
-    """
-
-    began: Instant
-    until: Instant
-    error: KeysteadError
-    silent: bool
 
 
 class Reports:

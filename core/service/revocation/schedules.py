@@ -80,7 +80,7 @@ class Schedules:
         self._guard = guard
         self._watch = watch
         self._now = now
-        self._pool: ThreadPoolExecutor | None = None
+        self._pools: dict[str, ThreadPoolExecutor] = {}
         self._running: set[str] = set()
         self._lock = Lock()
 
@@ -120,8 +120,8 @@ class Schedules:
     def close(self) -> None:
         """Let go of the threads; what runs is not waited for longer than its KMS budget."""
         with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
+            pools, self._pools = list(self._pools.values()), {}
+        for pool in pools:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _look(self, tenant_id: str) -> None:
@@ -151,7 +151,7 @@ class Schedules:
                 if tenant_id in self._running:
                     continue  # an earlier run still waits for its KMS
                 self._running.add(tenant_id)
-            futures.append(self._submit(tenant_id, act))
+            futures.append(self._submit(ran.name, tenant_id, act))
         ran.tenants += len(futures)
         done, _ = wait(futures, timeout=max(0.0, end - self._now().boot))
         for future in done:
@@ -160,11 +160,12 @@ class Schedules:
                 ran.failed[code] = ran.failed.get(code, 0) + 1
         return begun
 
-    def _submit(self, tenant_id: str, act: Callable[[str], None]) -> Future[str]:
+    def _submit(self, name: str, tenant_id: str, act: Callable[[str], None]) -> Future[str]:
+        # Each schedule has threads of its own: all tenants' check must not hold up those in trouble.
         with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="keystead-schedule")
-            return self._pool.submit(self._guarded, tenant_id, act)
+            if name not in self._pools:
+                self._pools[name] = ThreadPoolExecutor(THREADS, thread_name_prefix=f"keystead-{name}")
+            return self._pools[name].submit(self._guarded, tenant_id, act)
 
     def _guarded(self, tenant_id: str, act: Callable[[str], None]) -> str:
         try:

@@ -23,7 +23,8 @@ def demo(ctx: click.Context, size: int) -> None:
     """Tell the whole story on this machine, and check every word of it.
 
     Starts a service of its own in a temporary directory, encrypts and decrypts real files, rotates, tries what must be
-    refused, and verifies the audit chains. Ends with 0 only if every check held. Nothing is left behind.
+    refused, withdraws a key by the stopwatch, and verifies the audit chains and the receipt. Ends with 0 only if every
+    check held. Nothing is left behind.
     """
     from functions.cli.demo.stage import staged
     from functions.cli.demo.steps import STEPS

@@ -156,9 +156,11 @@ class Kms:
         if mood.cause:
             fleet.refusals.append(Call(fleet.time, f"r-{len(fleet.refusals)}", kek))
             mood.refused = fleet.time if mood.refused is None else mood.refused
-            raise Denial("no", cause=mood.cause, kms_code="No", request_id=fleet.refusals[-1].request_id)
+            raise fleet.denial(mood.cause)
         if kek != PLATFORM and fleet.own_fault == "policy":
-            raise Denial("no", cause="policy", kms_code="No", request_id="ours")
+            # To the tenant it is a refusal like any other, but not one of its making.
+            fleet.refusals.append(Call(fleet.time, f"ours-{len(fleet.refusals)}", kek))
+            raise fleet.denial("policy")
 
 
 class Connector:
@@ -332,6 +334,11 @@ class Fleet:
         """A process dies, and another starts in its place."""
         self.fleet[index] = Process(self)
 
+    def denial(self, cause: str) -> Denial:
+        """What the KMS says to the request that it refused last."""
+        request_id = self.refusals[-1].request_id
+        return Denial("no", cause=cause, kms_code="No", request_id=request_id, server_time=self.time)
+
     def set_own_fault(self, fault: str) -> None:
         """Our own access breaks, or is mended."""
         if fault != self.own_fault:
@@ -483,6 +490,8 @@ class Fleet:
                 calls = {call.request_id for call in self.refusals if call.kek.locator == withdrawal["kek"]}
                 if not {withdrawal["request_id"], withdrawal["confirmed_request_id"]} <= calls:
                     raise Broken("a tenant is marked whose KMS did not refuse")
+                if withdrawal["confirmed_request_id"].startswith("ours"):
+                    raise Broken("a tenant is marked by our own fault")
             self.marked[tenant] = state
 
     def end(self) -> None:

@@ -250,7 +250,7 @@ class TestRestoration:
         assert owned.outcome() == "ok"
 
     def test_it_is_probed_at_the_pace_of_the_design(self, owned: Owned) -> None:
-        """1, 2, 5, 10, then every 25 seconds."""
+        """1, 2, 5, 10, then every 20 seconds."""
         owned.revoke()
         began, probes = owned.world.clock.boot_time, []
         for _ in range(1400):
@@ -260,8 +260,8 @@ class TestRestoration:
             if len(owned.asked) > before:
                 probes.append(owned.world.clock.boot_time - began)
         gaps = [later - earlier for earlier, later in pairwise(probes)]
-        assert max(gaps) <= 25.2
-        assert gaps[-3:] == pytest.approx([25, 25, 25], abs=0.2)
+        assert max(gaps) <= 20.2
+        assert gaps[-3:] == pytest.approx([20, 20, 20], abs=0.2)
 
     def test_an_answer_to_a_question_of_before_restores_nothing(self, owned: Owned) -> None:
         """Granted, and while the answer was on its way the key was turned off and confirmed by another process."""

@@ -13,7 +13,7 @@ from core.domain.states import State
 from core.errors import Denial, KeyRevoked, KeyUnreachable, StoreUnavailable, VendorFault
 from core.service.access import Permission
 from core.service.results import DecryptItem
-from core.service.revocation.reports import DENIED_FOR, SILENT_FOR
+from core.service.revocation.pauses import DENIED_FOR, SILENT_FOR
 from tests.service.revocation.withdrawing import Owned
 from tests.service.world import caller
 
