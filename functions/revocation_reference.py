@@ -13,7 +13,7 @@ from core.domain.key_policy import MAX_LEASE, MAX_OUTAGE_GRACE, KeyPolicy
 from core.domain.receipts import ReceiptBounds
 from core.domain.states import MEANINGS, RULES, TABLE, Rule, Signal, State
 from core.service.kms_budget import SECONDS
-from core.service.revocation.checks import Pace
+from core.service.revocation.denials import Pace
 from core.service.revocation.pauses import DENIED_FOR, SILENT_FOR
 from core.service.revocation.turns import INTERVALS
 from core.service.state_gate import REFUSAL_AGE

@@ -35,23 +35,27 @@ KMS_CHANGED = Documented(
     "it can take several minutes.",
     f"{_KMS}/programming-eventual-consistency.html",
 )
-_IAM_QUOTE = (
+IAM_CHANGED = Documented(
+    "no number; eventually consistent",
     "Any changes that you make in IAM (or other AWS services) [...] take time to become visible from all possible "
-    "endpoints."
+    "endpoints.",
+    f"{_IAM}/troubleshoot.html",
 )
-IAM_CHANGED = Documented("no number; eventually consistent", _IAM_QUOTE, f"{_IAM}/troubleshoot.html")
 TRUST_CHANGED = Documented(
-    "no number; sessions that are out live on", _IAM_QUOTE, f"{_IAM}/id_roles_use_revoke-sessions.html"
+    "no number; sessions that are out live on",
+    "If users inadvertently expose their credentials to an unauthorized third party, that party has access for the "
+    "duration of the session.",
+    f"{_IAM}/id_roles_use_revoke-sessions.html",
 )
 VAULT_KEY = Documented("no number published", "", f"{_VAULT}/rest-error-codes")
 VAULT_ROLE = Documented(
     "several minutes",
-    "",
+    "Allow several minutes for role assignments to refresh",
     f"{_VAULT}/rbac-guide",
 )
 VAULT_FIREWALL = Documented(
-    "up to 15 min",
-    "It may take up to 15 minutes to take effect.",
+    "15 min for virtual networks, else no number",
+    "If service endpoints aren't enabled, select Enable when prompted. It might take up to 15 minutes to take effect.",
     f"{_VAULT}/network-security",
 )
 ENTRA_CONSENT = Documented(

@@ -58,7 +58,7 @@ def text(results: Results) -> str:
     """For the terminal."""
     parts = [table.text() for table in _tables(results)]
     if results.kind == WITHDRAWALS:
-        parts.append("\n".join(["What the clouds say", *_quotes()]))
+        parts.append("\n".join(["What the clouds say", *(f"  {line}" for line in _quotes())]))
     return "\n\n".join([*parts, "\n".join(_lines(results))])
 
 
@@ -70,7 +70,10 @@ def markdown(results: Results) -> str:
         f"{results.date}; {facts}; load average {before} before and {after} after; {results.seconds:.0f} s in all."
     ]
     parts += [table.markdown() for table in _tables(results)]
-    return "\n\n".join([*parts, "\n".join(f"- {line}" for line in _lines(results))]) + "\n"
+    if results.kind == WITHDRAWALS:
+        parts.append("\n".join(["### What the clouds say", "", *(f"- {line}" for line in _quotes())]))
+    parts.append("\n".join(["### Targets", "", *(f"- {line}" for line in _lines(results))]))
+    return "\n\n".join(parts) + "\n"
 
 
 def failed(results: Results) -> bool:
@@ -168,7 +171,7 @@ def _outage(results: Results) -> Table:
 def _quotes() -> list[str]:
     found = {each for each in vars(documented).values() if isinstance(each, Documented) and each.link}
     return [
-        f"  {each.brief}: {each.link}" + (f"\n    {each.quote}" if each.quote else "")
+        f"{each.brief}{f': {chr(34)}{each.quote}{chr(34)}' if each.quote else ''} <{each.link}>"
         for each in sorted(found, key=lambda each: each.link)
     ]
 

@@ -97,7 +97,7 @@ class Revocation:
             watch=self.watch,
             teller=self.teller,
             uses=self.uses,
-            now=now,
+            timekeeper=on.timekeeper,
         )
         asking = Asking(on.providers, on.rows, on.probes, on.alarms, on.timekeeper, config.table_name)
         pace = Pace(confirm_access=config.confirm_after, used=config.check_interval)

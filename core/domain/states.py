@@ -185,7 +185,7 @@ TABLE: tuple[Transition, ...] = (
     Transition(Signal.EXCUSED, frozenset({State.HOLD}), State.SCHEDULED),
     Transition(Signal.SILENT, frozenset({State.ACTIVE}), State.DEGRADED),
     Transition(Signal.SILENT_BEYOND_GRACE, frozenset({State.ACTIVE, State.DEGRADED}), State.UNREACHABLE),
-    Transition(Signal.NETWORK_REFUSED, (_OWN | {State.HOLD}) - {State.NETWORK_BLOCKED}, State.NETWORK_BLOCKED),
+    Transition(Signal.NETWORK_REFUSED, _OWN - {State.NETWORK_BLOCKED}, State.NETWORK_BLOCKED),
     Transition(Signal.WRITE_REFUSED, (_OWN | {State.HOLD}) - {State.WRITE_BLOCKED}, State.WRITE_BLOCKED),
     Transition(Signal.SUSPEND, frozenset(State) - {State.SUSPENDED}, State.SUSPENDED),
     *(

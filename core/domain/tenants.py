@@ -29,6 +29,7 @@ MAX_DISPLAY_NAME = 200
 MAX_FORMER_BRANCH_KEYS = 100
 """The record must stay small: it is read at every look at the state."""
 DEFAULT_OFFERING = "default"
+INTERRUPTS = frozenset({State.HOLD, State.REVOKED, State.NETWORK_BLOCKED, State.SUSPENDED})
 FALLS_BACK = frozenset({State.UNREACHABLE, State.NETWORK_BLOCKED})
 """States in which a tenant's choice of a fallback takes effect: never on denial, hold or suspension."""
 
@@ -80,6 +81,8 @@ class TenantRecord:
         untold: Changes of state that audit chain, timeline and events have not heard of yet.
         fallback_branch_key: Id of the branch key under the platform's KEK that new data goes under while the tenant's
             own cannot be reached; "" if there is none. One of ``former_branch_keys``.
+        interruptions: How often the key came into a state that ends what is cached: a process that missed one between
+            two looks must see that.
         caps: The operator's, which are not stored.
     """
 
@@ -111,6 +114,7 @@ class TenantRecord:
     resume_to: str = ""
     untold: tuple[StateChange, ...] = ()
     fallback_branch_key: str = ""
+    interruptions: int = 0
     caps: PolicyCaps = UNCAPPED
 
     @property
@@ -121,7 +125,7 @@ class TenantRecord:
     @property
     def falls_back(self) -> bool:
         """Whether new data goes under the platform's key now, by the tenant's choice (DESIGN 5, rule 8)."""
-        return self.policy.fallback == "platform" and self.state in FALLS_BACK
+        return self.policy.fallback == "platform" and self.state in FALLS_BACK and self.withdrawal is None
 
     @property
     def may_read(self) -> bool:
@@ -217,7 +221,8 @@ class TenantRecord:
             change_id, at, self.state.value, state.value, signal.value, cause, kek or self.kek, request_id, by
         )
         untold = (*self.untold, change)[-MAX_UNTOLD:]
-        return replace(self, state=state, cause=cause, since=at, untold=untold)
+        interruptions = self.interruptions + (state in INTERRUPTS)
+        return replace(self, state=state, cause=cause, since=at, untold=untold, interruptions=interruptions)
 
     def with_floor(self, sequence: int) -> TenantRecord:
         """The same record with the floor raised to a sequence that was seen."""
@@ -260,6 +265,7 @@ class TenantRecord:
             "resume_to": self.resume_to,
             "untold": [change.to_body() for change in self.untold],
             "fallback_branch_key": self.fallback_branch_key,
+            "interruptions": self.interruptions,
         }
         return {name: value for name, value in found.items() if value}
 
@@ -293,7 +299,7 @@ class TenantRecord:
             *(self.offering, self.external_id, self.exclusive_from, self.probe_digest, *self.former_branch_keys),
             *(self.resume_to, self.fallback_branch_key, policy.fallback, policy.approval),
         )
-        counts = (self.configuration_revision, self.sequence_floor, policy.rotation_days)
+        counts = (self.configuration_revision, self.sequence_floor, policy.rotation_days, self.interruptions)
         if not (
             all(type(value) is str for value in (*texts, moving_from))
             and all(type(value) is int and value >= 0 for value in counts)

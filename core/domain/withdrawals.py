@@ -26,7 +26,8 @@ class Withdrawal:
         cause: As in `core.errors.Denial`, of the last denial.
         kms_code: The KMS's own code of the first denial.
         request_id: The KMS's id of the request that it denied first.
-        first_denial: When this service heard that denial.
+        first_denial: When this service heard that denial; "" if by a clock that is not to be believed.
+        last_denial: When it heard the last one; "" while there is but one.
         back_to: The state to go back to if it is not confirmed: ``active``, or where an enablement was under way.
         lease: Seconds: the longest lease in force when it began.
         outage_grace: Likewise of the grace.
@@ -45,6 +46,7 @@ class Withdrawal:
     kms_code: str
     request_id: str
     first_denial: str
+    last_denial: str = ""
     back_to: str = State.ACTIVE.value
     lease: float = 0
     outage_grace: float = 0

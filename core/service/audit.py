@@ -102,6 +102,14 @@ class AuditTrail:
                 log.warning("no audit checkpoint", extra={"fields": {"chain": chain, "code": error.code}})
         return entry
 
+    def end(self, chain: str) -> int:
+        """Sequence of a chain's last entry; 0 where there is none.
+
+        Raises:
+            StoreUnavailable, StoreCorrupt: It cannot be read.
+        """
+        return self._log.head(chain).sequence
+
     def read(self, chain: str, *, after: int = 0, limit: int = 100) -> Sequence[AuditEntry]:
         """A page of entries, oldest first.
 

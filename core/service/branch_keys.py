@@ -91,6 +91,7 @@ class BranchKeys:
         Raises:
             As `active`.
         """
+        self._prove(view)
         return self._get(view, view.record.fallback_branch_key, ACTIVE)
 
     def version(self, view: TenantView, branch_key_id: str, version_id: str) -> BranchKey:
@@ -102,7 +103,13 @@ class BranchKeys:
         """
         if not self.owns(view, branch_key_id):
             raise MessageInvalid("the message was not encrypted under a branch key of this tenant")
+        self._prove(view)
         return self._get(view, branch_key_id, VERSION_PREFIX + version_id)
+
+    def _prove(self, view: TenantView) -> None:
+        # In `hold` the KEK in question must serve for this very call, whichever KEK the wanted row lies under.
+        if RULES[view.record.state].proves:
+            self._get(view, view.record.branch_key_id, ACTIVE)
 
     def owns(self, view: TenantView, branch_key_id: str) -> bool:
         """Whether a branch key is the tenant's, by a record read anew if the one at hand does not know it.

@@ -74,7 +74,8 @@ class Fallbacks:
         begun: list[str] = []
 
         def change(record: TenantRecord) -> TenantRecord | None:
-            if not record.falls_back or len(record.former_branch_keys) >= MAX_FORMER_BRANCH_KEYS:
+            # Half of the room is left for KEKs that have to be given up.
+            if not record.falls_back or len(record.former_branch_keys) >= MAX_FORMER_BRANCH_KEYS // 2:
                 raise KeyUnreachable("the tenant's key changes its state just now", retry_after=1)
             if record.fallback_branch_key:
                 return None

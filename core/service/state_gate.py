@@ -49,6 +49,7 @@ class TenantView:
         "may_write",
         "read_at",
         "record",
+        "retired",
         "tenant_id",
         "wall_until",
     )
@@ -63,6 +64,7 @@ class TenantView:
         self.read_at = LONG_AGO
         self.wall_until = self.boot_until = float("-inf")
         self.generation = next(_generations)
+        self.retired = False
         self.may_read = self.may_write = False
         self.failure: StoreUnavailable | None = None
         self.failed_at = LONG_AGO
@@ -91,15 +93,17 @@ class TenantView:
 
     def purge(self) -> None:
         """Make every key cached under this view useless."""
-        if self.generation == self.generation:  # a retired view stays retired
+        if not self.retired:
             self.generation = next(_generations)
+        if self.retired:  # meanwhile, by another thread
+            self.generation = _RETIRED
 
     def retire(self) -> None:
         """Make this view useless for good: no key can name its generation, which equals nothing, itself included.
 
         Once the gate has let go of a view no purge reaches it, so nothing may be cached under it any more.
         """
-        self.generation = _RETIRED
+        self.retired, self.generation = True, _RETIRED
 
     def require(self, access: Access) -> None:
         """Refuse what the state does not allow.
@@ -302,10 +306,11 @@ _CACHED_KEYS_SERVE = frozenset({State.ACTIVE, State.DEGRADED, State.UNREACHABLE,
 def _must_purge(old: TenantRecord, new: TenantRecord) -> bool:
     # What, when changed by another process, must stop this one from serving what it cached before. Not a change that
     # only loosens, nor one into a state whose point is that cached keys serve: an outage must not end the grace.
-    moved = (old.configuration_revision, old.keks, old.branch_key_id) != (
+    moved = (old.configuration_revision, old.keks, old.branch_key_id, old.interruptions) != (
         new.configuration_revision,
         new.keks,
         new.branch_key_id,
+        new.interruptions,
     )
     gated = old.state is not new.state and not {old.state, new.state} <= _CACHED_KEYS_SERVE
     tightened = new.lease < old.lease or new.policy.outage_grace < old.policy.outage_grace

@@ -59,6 +59,14 @@ class TenantRecords:
         """
         return [self._checked(document) for document in self._store.list_tenants(after=after, limit=limit)]
 
+    def ids(self, *, after: str, limit: int) -> Sequence[str]:
+        """Ids of tenants in order, whatever is in their records, tombstones among them.
+
+        Raises:
+            StoreUnavailable, StoreCorrupt: They cannot be read.
+        """
+        return [document.tenant_id for document in self._store.list_tenants(after=after, limit=limit)]
+
     def write(self, record: TenantRecord, *, expected_revision: int) -> int:
         """Store a record.
 

@@ -9,7 +9,16 @@ from datetime import UTC, datetime
 from core.domain.branch_keys import StoredRow
 from core.domain.kek import KEY_BYTES, Kek, WrappedKey
 from core.domain.tenants import TenantRecord
-from core.errors import Denial, KeysteadError, OwnFault, ProviderSignal, Silence, StoreCorrupt, WrapMismatch
+from core.errors import (
+    Denial,
+    KeysteadError,
+    OwnFault,
+    ProviderSignal,
+    Silence,
+    StoreCorrupt,
+    Unasked,
+    WrapMismatch,
+)
 from core.ports import KeyProvider
 from core.service.alarms import Alarms
 from core.service.probes import Probes
@@ -31,6 +40,7 @@ class Answer:
         ours: Nothing was learned, because of trouble of our own.
         silent: It did not answer.
         corrupt: What it was asked to unwrap is not what it wrapped: our own store's trouble.
+        server_time: The KMS's own clock when it granted, in seconds since the epoch; None if it told none.
     """
 
     granted: bool = False
@@ -38,6 +48,7 @@ class Answer:
     ours: bool = False
     silent: bool = False
     corrupt: bool = False
+    server_time: float | None = None
 
 
 class Asking:
@@ -96,7 +107,7 @@ class Asking:
                 self._timekeeper.compare(signal.server_time, sent, self._timekeeper.now())
             return self._answer(record, row.kek, signal)
         self._timekeeper.compare(unwrapped.server_time, sent, self._timekeeper.now())
-        return Answer(granted=True)
+        return Answer(granted=True, server_time=unwrapped.server_time)
 
     def probe(self, record: TenantRecord, kek: Kek, provider: KeyProvider) -> Answer:
         """Unwrap the probe envelope, which fails only if the KEK does."""
@@ -138,7 +149,7 @@ class Asking:
         self._providers.heard(record.tenant_id, kek, signal)
         if isinstance(signal, Denial):
             return Answer(denial=signal)
-        if isinstance(signal, OwnFault):
+        if isinstance(signal, OwnFault | Unasked):
             return Answer(ours=True)
         return Answer(silent=isinstance(signal, Silence), corrupt=isinstance(signal, WrapMismatch))
 

@@ -16,7 +16,7 @@ from core.domain.kek import Kek
 from core.domain.states import Signal, State
 from core.domain.tenants import TenantRecord
 from core.domain.withdrawals import ACCESS_CAUSES, instant
-from core.errors import Conflict, KeysteadError
+from core.errors import WRITE_CAUSES, Conflict, Denial, KeysteadError
 from core.ports import KeyProvider
 from core.service.alarms import Alarms
 from core.service.revocation.asking import Answer, Asking
@@ -31,13 +31,16 @@ from core.service.revocation.watch import Watch
 from core.service.row_checks import RowChecks
 from core.service.state_gate import StateGate, TenantView
 from core.service.tenant_records import TenantRecords
-from core.service.timekeeper import Timekeeper
+from core.service.timekeeper import MAX_SKEW, Timekeeper
 
 ATTEMPTS = 4
 """How often a key is asked anew because its tenant's record changed meanwhile."""
 log = logging.getLogger("keystead.revocation")
 CALM = frozenset({State.PLATFORM, State.SCHEDULED, State.ACTIVE})
 UNWATCHED = CALM | {State.SUSPENDED}
+FREE_FLAPS, LONGEST_HOLD = 4, 20.0
+"""How often trouble may begin anew within ten minutes before a grant has to wait; and for how long at most, in seconds:
+what a key that comes and goes costs in writes must have a bound."""
 DESCRIBE_EVERY, DESCRIBE_WARNED = 3600.0, 300.0
 """Seconds between two looks at what a KMS can tell of a key; and where it told something to warn of."""
 
@@ -122,7 +125,7 @@ class RevocationChecks:
                 return None
             record, revision = found
             self._teller.tell_forgotten(record, self._now().wall)
-            if record.state is State.REVOKED:
+            if State.REVOKED in (record.state, record.resume_to):
                 self._issue(record)  # whoever confirmed it may have died before
             if record.state is State.SUSPENDED or record.keks == {self._platform}:
                 self._watch.forget(tenant_id)
@@ -166,9 +169,9 @@ class RevocationChecks:
         if answer.corrupt:
             answer = self._asking.probe(record, kek, provider)
         noted = self._described(record, kek, provider, turn, answer)
-        after = self._after(record, view, stored, provider, answer, wraps="described" in noted)
+        after = self._after(record, view, stored, provider, answer, turn, wraps="described" in noted)
         if after != record:
-            self._write(record, after, revision)
+            self._write(record, after, revision, answer.server_time)
         if answer.granted:
             self._reports.granted(view, kek, after)
         return self._settle(after, noted)
@@ -180,15 +183,20 @@ class RevocationChecks:
         stored: StoredRow,
         provider: KeyProvider,
         answer: Answer,
+        turn: Turn,
         *,
         wraps: bool,
     ) -> TenantRecord:
         kek, now = stored.row.kek, self._now().wall
         if answer.granted:
+            if record.state is State.HOLD and now - parse_instant(record.since) < _steadies(turn):
+                return record  # it comes and goes: served by proof meanwhile
             if wraps or record.state is State.WRITE_BLOCKED:
                 wrapped = self._asking.wrap(record, kek, provider)
-                if wrapped.denial is not None:
+                if wrapped.denial is not None and wrapped.denial.cause in WRITE_CAUSES | ACCESS_CAUSES:
                     return signalled(record, Signal.WRITE_REFUSED, kek, now, wrapped.denial)
+                if wrapped.denial is not None:
+                    return self._denied(record, view, kek, provider, wrapped.denial)
                 if not wrapped.granted and record.state is State.WRITE_BLOCKED:
                     return record
             return signalled(record, Signal.GRANTED, kek, now)
@@ -200,13 +208,20 @@ class RevocationChecks:
             return signalled(record, Signal.SILENT, kek, now)
         if answer.denial is None:
             return record  # trouble of our own: nothing was learned
+        return self._denied(record, view, kek, provider, answer.denial)
+
+    def _denied(
+        self, record: TenantRecord, view: TenantView, kek: Kek, provider: KeyProvider, denial: Denial
+    ) -> TenantRecord:
         self._gate.purge(record.tenant_id)
         view.purge()
-        return self._denials.after(record, kek, provider, answer.denial)
+        return self._denials.after(record, kek, provider, denial)
 
-    def _write(self, record: TenantRecord, after: TenantRecord, revision: int) -> None:
+    def _write(
+        self, record: TenantRecord, after: TenantRecord, revision: int, server_time: float | None = None
+    ) -> None:
         if record.state is State.REVOKED and after.state is not State.REVOKED:
-            self.reinstating(record)
+            self.reinstating(record, server_time)
         self._records.write(after, expected_revision=revision)
         if not (after.may_read and after.may_write):
             self._gate.purge(record.tenant_id)
@@ -218,14 +233,20 @@ class RevocationChecks:
             self._issue(after)
         self._gate.expire(record.tenant_id)
 
-    def reinstating(self, record: TenantRecord) -> None:
+    def reinstating(self, record: TenantRecord, server_time: float | None = None) -> None:
         """Before a revoked key serves again: end its receipt, or see that none is issued any more.
+
+        Args:
+            record: As it is.
+            server_time: The KMS's own clock. Of clocks that differ the earliest counts: a receipt must not claim too
+                much.
 
         Raises:
             StoreUnavailable, StoreCorrupt, Conflict: That is not possible now, so the key must stay revoked.
         """
         if record.withdrawal is not None and record.withdrawal.receipt:
-            self._receipts.reinstating(record.tenant_id, record.withdrawal.receipt, instant(self._now().wall))
+            at = min(self._now().wall, float("inf") if server_time is None else server_time) - MAX_SKEW
+            self._receipts.reinstating(record.tenant_id, record.withdrawal.receipt, instant(at))
 
     def _issue(self, record: TenantRecord) -> None:
         if not self._timekeeper.trusted:
@@ -276,7 +297,8 @@ class RevocationChecks:
             self._watch.forget(record.tenant_id)
             return
         due = self._turns.read(record.tenant_id).due - self._now().wall
-        self._watch.later(record.tenant_id, max(0.2, min(due, INTERVALS[-1])))
+        silent = record.state in (State.DEGRADED, State.UNREACHABLE)
+        self._watch.later(record.tenant_id, max(0.2, min(due, INTERVALS[-1])), patient=silent)
 
     def _interval(self, tenant_id: str) -> float:
         last, now = self._uses.last(tenant_id), self._now().wall
@@ -285,3 +307,8 @@ class RevocationChecks:
         # Spread, so that tenants created together are not asked together for ever.
         # And well before the run that is to find it due.
         return interval * (0.7 + crc32(f"{tenant_id} {now:.0f}".encode()) % 1000 / 10_000)
+
+
+def _steadies(turn: Turn) -> float:
+    # Seconds for which a key must be held before a grant ends it: more, the more often it was refused and granted.
+    return 0.0 if turn.flaps < FREE_FLAPS else min(5.0 * turn.flaps, LONGEST_HOLD)

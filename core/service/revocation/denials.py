@@ -9,8 +9,8 @@ from core.domain.instants import parse_instant
 from core.domain.kek import Kek
 from core.domain.states import Signal, State
 from core.domain.tenants import TenantRecord
-from core.domain.withdrawals import ACCESS_CAUSES, PLAIN_CAUSES
-from core.errors import Denial
+from core.domain.withdrawals import ACCESS_CAUSES, PLAIN_CAUSES, Withdrawal, instant
+from core.errors import Denial, KeysteadError
 from core.ports import KeyProvider
 from core.service.alarms import Alarms
 from core.service.handed_out_counts import HandedOutCounts
@@ -19,7 +19,7 @@ from core.service.revocation.guard import GuardFinding, VendorFaultGuard
 from core.service.revocation.receipts import Receipts
 from core.service.revocation.signals import confirmed, denied_anew, signalled
 from core.service.revocation.uses import Uses
-from core.service.timekeeper import Timekeeper
+from core.service.timekeeper import MAX_SKEW, Timekeeper
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,17 @@ class Pace:
     used: float = 60
     idle: float = 900
     lately: float = 900
+
+
+FORGOTTEN = 120.0
+"""Seconds after which a denial that was not repeated confirms nothing any more."""
+
+
+def kind(cause: str) -> str:
+    """Which class of causes one belongs to: ``plain``, ``access`` or ``other``."""
+    if cause in PLAIN_CAUSES:
+        return "plain"
+    return "access" if cause in ACCESS_CAUSES else "other"
 
 
 class Denials:
@@ -96,7 +107,9 @@ class Denials:
             return self._still_revoked(record, denial)
         if record.state is not State.HOLD:
             finding = self._guard.ask(record, kek) if denial.cause in ACCESS_CAUSES else GuardFinding.PASSED
-            return record if finding is GuardFinding.OURS else signalled(record, Signal.DENIED, kek, heard, denial)
+            if finding is GuardFinding.OURS:
+                return record
+            return signalled(record, Signal.DENIED, kek, heard, denial, dated=self._timekeeper.trusted)
         return self._held(record, kek, provider, denial, heard)
 
     def _still_revoked(self, record: TenantRecord, denial: Denial) -> TenantRecord:
@@ -113,24 +126,27 @@ class Denials:
         self, record: TenantRecord, kek: Kek, provider: KeyProvider, denial: Denial, heard: float
     ) -> TenantRecord:
         withdrawal = record.withdrawal
-        if withdrawal is None or not withdrawal.first_denial or withdrawal.kek != kek.locator:
+        if not self._timekeeper.trusted:
+            return record  # it is for another process to say when
+        if withdrawal is None or not self._continues(withdrawal, kek, denial, heard):
             return denied_anew(record, kek, heard, denial)
+        held = replace(record, cause=denial.cause, withdrawal=replace(withdrawal, last_denial=instant(heard)))
         guarded = denial.cause in ACCESS_CAUSES
         if not guarded and denial.cause not in PLAIN_CAUSES:
-            return replace(record, cause=denial.cause)  # nobody knows what it means: held, and alarmed
+            return held  # nobody knows what it means: held, and alarmed
         waits = self._pace.confirm_access if guarded else self._pace.confirm_plain
-        finding = self._guard.ask(record, kek) if guarded else None
-        if finding is GuardFinding.OURS:
+        finding = self._guard.ask(record, kek) if guarded or denial.cause == "not_found" else None
+        if finding is GuardFinding.OURS and guarded:
             return signalled(record, Signal.EXCUSED, kek, self._now().wall)
         early = heard - parse_instant(withdrawal.first_denial) < waits
-        if early or finding is GuardFinding.UNKNOWN or not self._timekeeper.trusted:
-            return replace(record, cause=denial.cause)
+        if early or finding in (GuardFinding.UNKNOWN, GuardFinding.OURS):
+            return held
         # Asked last: had our own trouble ended just before the canary was asked, this would be granted.
         probed = self._asking.probe(record, kek, provider)
         if probed.denial is None:
             if probed.granted:
                 self._alarms("probe_contradicts", record.tenant_id, kek.locator, cause=denial.cause)
-            return replace(record, cause=denial.cause)
+            return held
         return confirmed(
             record,
             kek,
@@ -138,5 +154,19 @@ class Denials:
             probed.denial if probed.denial.cause == denial.cause else denial,
             guard="not_needed" if finding is None else finding.value,
             last_use=self._uses.last(record.tenant_id),
-            data_keys=self._counts.at_most(record.tenant_id),
+            data_keys=self._handed_out(record.tenant_id),
         )
+
+    def _continues(self, withdrawal: Withdrawal, kek: Kek, denial: Denial, heard: float) -> bool:
+        # Whether a denial goes on where the last one stopped: of the same KEK and the same kind, not long ago, and by
+        # clocks that agree. Else what came before may have been another's doing, or over, and the count begins anew.
+        if not withdrawal.first_denial or withdrawal.kek != kek.locator:
+            return False
+        last = parse_instant(withdrawal.last_denial or withdrawal.first_denial)
+        return kind(withdrawal.cause) == kind(denial.cause) and -MAX_SKEW <= heard - last <= FORGOTTEN
+
+    def _handed_out(self, tenant_id: str) -> int:
+        try:
+            return self._counts.at_most(tenant_id)
+        except KeysteadError:
+            return 0  # the receipt reads the count again, and says so where it cannot be read

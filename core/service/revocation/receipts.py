@@ -75,7 +75,8 @@ class Receipts:
                 stop a revocation.
         """
         withdrawal = record.withdrawal
-        if record.state is not State.REVOKED or withdrawal is None or not withdrawal.receipt:
+        revoked = record.state is State.REVOKED or record.resume_to == State.REVOKED.value
+        if not revoked or withdrawal is None or not withdrawal.receipt:
             return None
         tenant_id, receipt_id = record.tenant_id, withdrawal.receipt
         for _ in range(ATTEMPTS):
@@ -141,10 +142,14 @@ class Receipts:
         keys = self._keys() if ids else {}
         found = []
         for receipt_id in ids:
-            progress, _ = self._documents.read(tenant_id, receipt_id)
-            if progress is None or not progress.statement:
-                raise StoreCorrupt("a receipt that is listed is not stored")
-            found.append(_receipt(tenant_id, receipt_id, progress, keys).entry)
+            try:
+                progress, _ = self._documents.read(tenant_id, receipt_id)
+                if progress is None or not progress.statement:
+                    raise StoreCorrupt("a receipt that is listed is not stored")
+                found.append(_receipt(tenant_id, receipt_id, progress, keys).entry)
+            except StoreCorrupt:
+                # One that was damaged must not hide the others; asked for by its id, it is told as what it is.
+                log.error("a stored receipt cannot be read", extra={"fields": {"tenant": tenant_id, "id": receipt_id}})
         return found
 
     def read(self, tenant_id: str, receipt_id: str) -> Receipt:

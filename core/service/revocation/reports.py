@@ -7,8 +7,6 @@ are refused at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from core.domain.branch_keys import ACTIVE, StoredRow
 from core.domain.kek import Kek
 from core.domain.states import Signal, State
@@ -28,6 +26,7 @@ from core.service.revocation.watch import Watch
 from core.service.row_checks import RowChecks
 from core.service.state_gate import StateGate, TenantView
 from core.service.tenant_records import TenantRecords
+from core.service.timekeeper import Timekeeper
 
 SILENT = frozenset({State.DEGRADED, State.UNREACHABLE})
 
@@ -45,7 +44,7 @@ class Reports:
         watch: Remembers tenants in trouble.
         teller: Tells changes of state.
         uses: Keep the last use.
-        now: Reads both clocks.
+        timekeeper: Reads both clocks, and knows whether they are to be believed.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class Reports:
         watch: Watch,
         teller: Teller,
         uses: Uses,
-        now: Callable[[], Instant],
+        timekeeper: Timekeeper,
     ) -> None:
         self._records = records
         self._rows = rows
@@ -71,7 +70,8 @@ class Reports:
         self._watch = watch
         self._teller = teller
         self._uses = uses
-        self._now = now
+        self._timekeeper = timekeeper
+        self._now = timekeeper.now
         self._pauses: LruCache[tuple[str, str], Pause] = LruCache(10_000)
         self._granted: LruCache[tuple[str, str], Instant] = LruCache(10_000)
 
@@ -193,7 +193,7 @@ class Reports:
         def change(record: TenantRecord) -> TenantRecord | None:
             if record.deleted or kek.key.locator not in record.keks or since not in ("", record.since):
                 return None
-            after = signalled(record, signal, kek, heard, denial)
+            after = signalled(record, signal, kek, heard, denial, dated=self._timekeeper.trusted)
             if after is record:
                 return None
             written[:] = [after]

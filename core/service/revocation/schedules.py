@@ -101,16 +101,18 @@ class Schedules:
         deadline = self._now().plus(seconds)
         end, ran = deadline.boot, Ran(name)
         if name == "watch":
-            self._each(self._watch.due(), self._look, ran, end, stopping)
+            urgent, patient = self._watch.due()
+            self._each(urgent, self._look, ran, end, stopping, "watch")
+            self._each(patient, self._look, ran, end, stopping, "watch-silent")
             return ran
         self._guard.retest(deadline)
         after = self._cursor()
         while not stopping() and self._now().boot < end:
-            page = self._records.page(after=after, limit=PAGE)
-            tenants = [record.tenant_id for record in page if not record.deleted]
-            if not self._each(tenants, self._look_and_mend, ran, end, stopping):
+            # A record that is damaged fails its own check, and nobody else's.
+            page = self._records.ids(after=after, limit=PAGE)
+            if not self._each(page, self._look_and_mend, ran, end, stopping):
                 break
-            after = page[-1].tenant_id if len(page) == PAGE else ""
+            after = page[-1] if len(page) == PAGE else ""
             self._keep(after)
             if not after:
                 return ran
@@ -139,8 +141,10 @@ class Schedules:
         ran: Ran,
         end: float,
         stopping: Callable[[], bool],
+        pool: str = "check",
     ) -> bool:
-        # Gives whether all of them were begun.
+        # Gives whether all of them were begun. Each pool has threads of its own: neither all tenants' check nor KMSes
+        # that do not answer hold up those whose key was withdrawn.
         futures: list[Future[str]] = []
         begun = True
         for tenant_id in tenants:
@@ -151,7 +155,7 @@ class Schedules:
                 if tenant_id in self._running:
                     continue  # an earlier run still waits for its KMS
                 self._running.add(tenant_id)
-            futures.append(self._submit(ran.name, tenant_id, act))
+            futures.append(self._submit(pool, tenant_id, act))
         ran.tenants += len(futures)
         done, _ = wait(futures, timeout=max(0.0, end - self._now().boot))
         for future in done:
@@ -161,7 +165,6 @@ class Schedules:
         return begun
 
     def _submit(self, name: str, tenant_id: str, act: Callable[[str], None]) -> Future[str]:
-        # Each schedule has threads of its own: all tenants' check must not hold up those in trouble.
         with self._lock:
             if name not in self._pools:
                 self._pools[name] = ThreadPoolExecutor(THREADS, thread_name_prefix=f"keystead-{name}")
@@ -176,6 +179,7 @@ class Schedules:
             return error.code
         except Exception:
             log.exception("a check broke", extra={"fields": {"tenant": tenant_id}})
+            self._watch.later(tenant_id, 20.0)
             return "internal"
         finally:
             with self._lock:

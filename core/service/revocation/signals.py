@@ -21,7 +21,14 @@ ENDS = frozenset(
 
 
 def signalled(
-    record: TenantRecord, signal: Signal, kek: Kek, now: float, denial: Denial | None = None, by: str = ""
+    record: TenantRecord,
+    signal: Signal,
+    kek: Kek,
+    now: float,
+    denial: Denial | None = None,
+    by: str = "",
+    *,
+    dated: bool = True,
 ) -> TenantRecord:
     """The record after a signal; itself if the signal changes nothing in its state.
 
@@ -32,6 +39,7 @@ def signalled(
         now: Seconds since the epoch: when it was heard.
         denial: What the KMS said, where it said no.
         by: Who ordered it, or "".
+        dated: Whether the clock is to be believed: what is confirmed later counts from it.
     """
     back_to = State(record.withdrawal.back_to) if record.withdrawal is not None else None
     if next_state(record.state, signal, back_to) is record.state:
@@ -47,7 +55,7 @@ def signalled(
         back_to=back_to,
     )
     if signal in BEGINS:
-        return replace(after, withdrawal=_withdrawal(record, kek, now, denial))
+        return replace(after, withdrawal=_withdrawal(record, kek, now, denial if dated else None, denial))
     return replace(after, withdrawal=None) if signal in ENDS else after
 
 
@@ -97,18 +105,18 @@ def denied_anew(record: TenantRecord, kek: Kek, now: float, denial: Denial) -> T
     """
     known = record.withdrawal
     back_to = State.ACTIVE.value if known is None else known.back_to
-    withdrawal = replace(_withdrawal(record, kek, now, denial), back_to=back_to)
+    withdrawal = replace(_withdrawal(record, kek, now, denial, denial), back_to=back_to)
     return replace(record, cause=denial.cause, withdrawal=withdrawal)
 
 
-def _withdrawal(record: TenantRecord, kek: Kek, now: float, denial: Denial | None) -> Withdrawal:
+def _withdrawal(record: TenantRecord, kek: Kek, now: float, dated: Denial | None, denial: Denial | None) -> Withdrawal:
     own = record.state not in NOT_YET_OWN
     return Withdrawal(
         kek=kek.locator,
         cause=denial.cause if denial else "",
         kms_code=denial.kms_code if denial else "",
         request_id=denial.request_id if denial else "",
-        first_denial=instant(now) if denial else "",
+        first_denial=instant(now) if dated else "",
         back_to=State.ACTIVE.value if own else record.state.value,
         lease=record.lease,
         outage_grace=record.grace(kek.locator),

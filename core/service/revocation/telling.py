@@ -12,7 +12,7 @@ from dataclasses import replace
 from core.domain.instants import parse_instant
 from core.domain.tenants import TenantRecord
 from core.domain.withdrawals import StateChange
-from core.errors import Conflict, KeysteadError, StoreCorrupt
+from core.errors import Conflict, KeysteadError
 from core.ports import Events, TenantStore
 from core.service.audit import AuditTrail
 from core.service.tenant_records import TenantRecords
@@ -26,6 +26,8 @@ KEPT = 200
 LEFT_ALONE = 10.0
 """Seconds for which a change is left to the process that made it."""
 ATTEMPTS = 5
+LOOKED_BACK = 100
+"""Entries at the end of a chain in which a change that was told is looked for."""
 log = logging.getLogger("keystead.revocation")
 
 
@@ -84,19 +86,25 @@ class Teller:
         return self._read(tenant_id)[0]
 
     def _tell(self, record: TenantRecord) -> None:
-        told = {change.id for change in self.timeline(record.tenant_id)}
+        # The chain decides what is in the chain: whoever can write the timeline must not keep a change out of it.
+        told = self._audited(record.tenant_id)
         for change in record.untold:
             if change.id not in told:
                 details = {**change.to_body(), "reason": "HEALTH_CHECK"}
                 self._audit.record(record.tenant_id, ACTION, change.by or SUBJECT, "ok", details)
                 data = {"from": change.before, "to": change.after, **change.to_body()}
                 self._events.emit(STATE_CHANGED, record.tenant_id, data)
-                self._add(record.tenant_id, change)
+            self._add(record.tenant_id, change)
         ids = {change.id for change in record.untold}
         self._records.change(
             record.tenant_id,
             lambda found: replace(found, untold=tuple(change for change in found.untold if change.id not in ids)),
         )
+
+    def _audited(self, tenant_id: str) -> frozenset[str]:
+        end = self._audit.end(tenant_id)
+        entries = self._audit.read(tenant_id, after=max(0, end - LOOKED_BACK), limit=LOOKED_BACK)
+        return frozenset(str(entry.details.get("id", "")) for entry in entries if entry.action == ACTION)
 
     def _add(self, tenant_id: str, change: StateChange) -> None:
         for attempt in range(ATTEMPTS):
@@ -118,4 +126,6 @@ class Teller:
         try:
             return tuple(StateChange.from_body(change) for change in document.body["changes"]), document.revision
         except (KeyError, TypeError):
-            raise StoreCorrupt("a tenant's stored timeline cannot be read") from None
+            # Begun anew with the next change: the chain has them all.
+            log.error("a tenant's stored timeline cannot be read", extra={"fields": {"tenant": tenant_id}})
+            return (), document.revision

@@ -20,6 +20,10 @@ DOCUMENT = "key-check"
 INTERVALS = (1.0, 2.0, 5.0, 10.0, 20.0)
 """Seconds between one probe of a key in trouble and the next; the last one for as long as it lasts. DESIGN says 30 and
 60; a restoration within 30 s, clocks that differ and a look at the state included, wants 20."""
+LATEST, MOST = 1e11, 1_000_000
+"""What numbers in the document are believed."""
+FLAPPING = 600.0
+"""Seconds within which trouble that begins anew is counted."""
 LONGEST = 1000.0
 """Seconds: a turn farther ahead was written by a clock that was wrong, and counts as due."""
 STEADY = 300.0
@@ -37,6 +41,7 @@ class Turn:
         checked: When the key was last asked, likewise.
         described: When its KMS was last asked what it can tell of it, likewise.
         warnings: What it told, as sentences.
+        flaps: How often trouble began again soon after it had begun.
     """
 
     due: float = 0
@@ -45,15 +50,19 @@ class Turn:
     checked: float = 0
     described: float = 0
     warnings: tuple[str, ...] = ()
+    flaps: int = 0
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any]) -> Turn:
         """Read the JSON form; one that makes no sense is none."""
         try:
             found = cls(**{**body, "warnings": tuple(body.get("warnings", ()))})
-            numbers = (found.due, found.attempts, found.began, found.checked, found.described)
-            if all(type(number) in (int, float) for number in numbers) and all(
-                type(text) is str for text in found.warnings
+            times = (found.due, found.began, found.checked, found.described)
+            counts = (found.attempts, found.flaps)
+            if (
+                all(type(number) in (int, float) and 0 <= number <= LATEST for number in times)
+                and all(type(count) is int and 0 <= count <= MOST for count in counts)
+                and all(type(text) is str for text in found.warnings)
             ):
                 return found
         except TypeError:
@@ -112,7 +121,7 @@ class Turns:
         if not forced and not self.due(turn, trouble=trouble):
             return None
         pause = self._intervals[min(turn.attempts, len(self._intervals) - 1)]
-        taken = replace(turn, due=self._now().wall + pause, attempts=turn.attempts + 1)
+        taken = replace(turn, due=self._now().wall + pause, attempts=min(turn.attempts + 1, MOST))
         try:
             self._store.write(tenant_id, DOCUMENT, asdict(taken), expected_revision=revision)
         except Conflict:
@@ -131,7 +140,8 @@ class Turns:
         def change(turn: Turn) -> Turn:
             attempts = turn.attempts if steady and 0 <= now - turn.began < STEADY else 0
             pause = self._intervals[min(attempts, len(self._intervals) - 1)]
-            return replace(turn, due=now + pause, attempts=attempts, began=now)
+            flaps = min(turn.flaps + 1, MOST) if 0 <= now - turn.began < FLAPPING else 0
+            return replace(turn, due=now + pause, attempts=attempts, began=now, flaps=flaps)
 
         self._change(tenant_id, change)
 

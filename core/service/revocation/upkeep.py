@@ -68,9 +68,11 @@ class Upkeep:
                 log.warning("upkeep could not be audited", extra={"fields": {"tenant": tenant_id, "code": error.code}})
 
     def _due(self, record: TenantRecord) -> bool:
+        if record.moving_from is not None:
+            return record.state is not State.SUSPENDED  # it may be what ends the trouble
         if record.state not in SERVING:
             return False
-        if record.moving_from is not None or record.fallback_branch_key or self._configuration.due(record):
+        if record.fallback_branch_key or self._configuration.due(record):
             return True
         last = self._looked.get(record.tenant_id)
         elapsed = float("inf") if last is None else self._now().elapsed(last)

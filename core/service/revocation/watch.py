@@ -21,6 +21,7 @@ class Watch:
     def __init__(self, now: Callable[[], Instant]) -> None:
         self._now = now
         self._due: dict[str, float] = {}
+        self._patient: set[str] = set()
         self._lock = Lock()
 
     def add(self, tenant_id: str, after: float = 0.0) -> None:
@@ -35,19 +36,28 @@ class Watch:
         if tenant_id not in self._due:
             self.add(tenant_id)
 
-    def later(self, tenant_id: str, after: float) -> None:
-        """Look at a tenant again in so many seconds, not sooner."""
+    def later(self, tenant_id: str, after: float, *, patient: bool = False) -> None:
+        """Look at a tenant again in so many seconds, not sooner.
+
+        Args:
+            tenant_id: The tenant.
+            after: Seconds.
+            patient: Whether its KMS is silent, so that a look takes long and must not hold up the others.
+        """
         with self._lock:
             if tenant_id in self._due or len(self._due) < MOST:
                 self._due[tenant_id] = self._now().boot + after
+                (self._patient.add if patient else self._patient.discard)(tenant_id)
 
     def forget(self, tenant_id: str) -> None:
         """Its key serves."""
         with self._lock:
             self._due.pop(tenant_id, None)
+            self._patient.discard(tenant_id)
 
-    def due(self) -> list[str]:
-        """Whom to look at now."""
+    def due(self) -> tuple[list[str], list[str]]:
+        """Whom to look at now: those whose key may have been withdrawn, and those whose KMS is silent."""
         now = self._now().boot
         with self._lock:
-            return sorted(tenant_id for tenant_id, due in self._due.items() if due <= now)
+            due = sorted(tenant_id for tenant_id, due in self._due.items() if due <= now)
+            return [one for one in due if one not in self._patient], [one for one in due if one in self._patient]

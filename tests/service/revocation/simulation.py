@@ -207,7 +207,7 @@ class Process:
             return
         self.busy = True
         try:
-            for tenant_id in self.app.schedules._watch.due():
+            for tenant_id in [one for some in self.app.schedules._watch.due() for one in some]:
                 self._quietly(lambda tenant_id=tenant_id: self.app.checks.check(tenant_id))  # type: ignore[misc]
             if self.fleet.time - self.minute >= 60:
                 self.minute = self.fleet.time

@@ -27,7 +27,7 @@ class TestConfirmation:
         assert owned.check() is State.REVOKED
         withdrawal = owned.withdrawal
         assert (withdrawal.first_denial, withdrawal.request_id) == (first.first_denial, "r-1")
-        assert withdrawal.guard == "not_needed"
+        assert withdrawal.guard == ("no_canary" if cause == "not_found" else "not_needed")
         assert withdrawal.confirmed_request_id not in ("", "r-1")
 
     @pytest.mark.parametrize("cause", ACCESS)
@@ -45,21 +45,64 @@ class TestConfirmation:
         owned.revoke("policy")
         assert owned.withdrawal.guard == "no_canary"
 
-    def test_the_last_cause_decides_how_long_it_takes(self, owned: Owned) -> None:
+    def test_a_cause_of_another_kind_is_another_denial(self, owned: Owned) -> None:
+        """What came before may have been our own fault: nothing of it may end up in a receipt."""
         owned.deny("policy")
         owned.check()
-        owned.world.clock.advance(2)
+        owned.world.clock.advance(90)
         owned.deny("disabled")
+        assert owned.check() is State.HOLD
+        first = owned.withdrawal
+        assert (first.cause, first.request_id) == ("disabled", "r-2")
+        owned.world.clock.advance(1)
         assert owned.check() is State.REVOKED
-        assert owned.withdrawal.cause == "disabled"
+        assert (owned.withdrawal.request_id, owned.withdrawal.first_denial) == ("r-2", first.first_denial)
+
+    @pytest.mark.parametrize("gap", ["silence", "the kill switch"])
+    def test_a_denial_long_ago_confirms_nothing(self, owned: Owned, gap: str) -> None:
+        owned.deny()
+        owned.check()
+        if gap == "silence":
+            owned.silence()
+            owned.check()
+        else:
+            owned.app.kill_switch.suspend("acme", "alice", {})
+        owned.world.clock.advance(3600)
+        if gap != "silence":
+            owned.app.kill_switch.resume("acme", "alice", {})
+        owned.deny()
+        assert owned.check() is State.HOLD
+        owned.world.clock.advance(1)
+        assert owned.check() is State.REVOKED
+
+    @pytest.mark.parametrize("skew", [-58.0, -3600.0, 58.0, 3600.0])
+    def test_a_clock_that_is_off_starts_no_count_and_confirms_nothing(self, skew: float) -> None:
+        owned = Owned(canary=True)
+        clock = owned.world.clock
+        right, other = clock.wall_time, owned.world.process()
+
+        def denial() -> Denial:
+            owned.count += 1
+            told = right + clock.boot_time - 1000.0
+            return Denial("no", cause="policy", kms_code="No", request_id=f"r-{owned.count}", server_time=told)
+
+        owned.signal = denial
+        clock.wall_time += skew
+        assert owned.check() is State.HOLD
+        assert owned.withdrawal.first_denial == ""
+        clock.wall_time -= skew
+        for second in range(60):
+            assert other.checks.check("acme", forced=True) is State.HOLD, second
+            clock.advance(1)
+        assert other.checks.check("acme", forced=True) is State.REVOKED
 
     def test_a_key_off_first_and_refused_by_policy_then_takes_a_minute(self, owned: Owned) -> None:
         owned.deny("disabled")
         owned.check()
         owned.deny("policy")
-        owned.world.clock.advance(30)
+        owned.world.clock.advance(61)
         assert owned.check() is State.HOLD
-        owned.world.clock.advance(31)
+        owned.world.clock.advance(60)
         assert owned.check() is State.REVOKED
 
     def test_a_code_that_nobody_knows_is_held_and_alarmed_and_never_confirmed(self, owned: Owned) -> None:
@@ -130,13 +173,28 @@ class TestGuard:
         timeline = owned.app.keystead.key_status(caller(), "acme").timeline
         assert timeline[-1].signal == "excused"
 
-    @pytest.mark.parametrize("cause", PLAIN)
+    @pytest.mark.parametrize("cause", sorted(set(PLAIN) - {"not_found"}))
     def test_a_key_that_is_off_is_never_excused(self, cause: str) -> None:
         owned = Owned(canary=True)
         owned.app.schedules.run("check", 5)
         owned.canary_signal = lambda: Denial("no", cause="policy", kms_code="No", request_id="c-1")
         owned.revoke(cause)
         assert owned.withdrawal.guard == "not_needed"
+
+    @pytest.mark.parametrize("canary", ["policy", "not_found"])
+    def test_a_key_not_found_where_our_canary_is_not_either_stays_held(self, canary: str) -> None:
+        """We may look in the wrong place."""
+        owned = Owned(canary=True)
+        owned.app.schedules.run("check", 5)
+        owned.canary_signal = lambda: Denial("no", cause=canary, kms_code="No", request_id="c-1")
+        owned.deny("not_found")
+        owned.check()
+        owned.world.clock.advance(61)
+        assert owned.check() is State.HOLD
+        owned.canary_signal = None
+        owned.world.clock.advance(1)
+        assert owned.check() is State.REVOKED
+        assert owned.withdrawal.guard == "passed"
 
     def test_a_silent_canary_leaves_it_held(self) -> None:
         owned = Owned(canary=True)

@@ -551,8 +551,17 @@ class Disturbed:
         assert not [kind for kind in falling.world.events.types() if kind.startswith("keystead.alarm")]
 
 
-@pytest.mark.parametrize("ends", [False, True], ids=["begin", "rewrap"])
-@pytest.mark.parametrize(("trouble", "when"), [(kill, "before"), (fail, "before"), (fail, "after")])
+@pytest.mark.parametrize(
+    ("ends", "trouble", "when"),
+    [
+        (False, kill, "before"),
+        (False, fail, "before"),
+        (False, fail, "after"),
+        (True, kill, "before"),
+        (True, fail, "after"),
+    ],
+    ids=["kill a begin", "fail before", "fail after", "kill a rewrap", "fail after a call of a rewrap"],
+)
 def test_disturbed_at_every_call_no_message_is_lost(ends: bool, trouble: Callable[[str], None], when: When) -> None:
     points = Disturbed(ends).run()
     assert points > 10

@@ -92,6 +92,12 @@ def test_the_version_that_refused_is_named_and_its_grace_counts() -> None:
     after = signalled(custom, Signal.DENIED, version, NOW, DENIAL)
     assert after.withdrawal is not None
     assert (after.withdrawal.lease, after.withdrawal.outage_grace) == (45, 0)
+    # While a move is under way the KEK that is being left may be the one that refuses.
+    moving = replace(custom, kek="local:new", binding=Binding(), moving_from=vault, moving_binding=custom.binding)
+    for kek, grace in ((version, 0), (Kek("local:new"), 500)):
+        withdrawn = signalled(moving, Signal.DENIED, kek, NOW, DENIAL).withdrawal
+        assert withdrawn is not None
+        assert (withdrawn.kek, withdrawn.outage_grace) == (kek.locator, grace)
 
 
 def test_a_confirmed_withdrawal() -> None:
