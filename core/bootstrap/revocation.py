@@ -68,7 +68,7 @@ class Revocation:
         self.turns = Turns(store, now)
         self.watch = Watch(now)
         self.uses = Uses(store, now)
-        self.counts = HandedOutCounts(store, now)
+        self.counts = HandedOutCounts(store, now, on.macs)
         self.guard = VendorFaultGuard(
             canaries=config.canaries,
             store=store,

@@ -36,6 +36,9 @@ _FALLBACK = (
     " What was not rewrapped since does not hang on the tenant's key; while the key is revoked it is not served either."
 )
 
+UNCOUNTED = (1 << 53) - 1
+"""Stands for a count that could not be read; the largest integer that every JSON reader takes."""
+
 
 def sentences(payload: Mapping[str, Any]) -> list[str]:
     """The statements that go with the facts of a receipt.
@@ -67,6 +70,8 @@ def _refusal(payload: Mapping[str, Any]) -> str:
 
 
 def _data_keys(counted: Mapping[str, Any]) -> str:
+    if counted["at_most"] >= UNCOUNTED:
+        return "The count of data keys handed out to callers could not be read: any number may have been."
     if not counted["at_most"]:
         return "No data key was counted as handed out to callers."
     since = f" since {counted['counted_since']}" if counted["counted_since"] else ""

@@ -6,9 +6,13 @@ used of a block when it ended counts as handed out.
 
 from __future__ import annotations
 
+import hmac
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from threading import Lock
+from typing import Protocol
 
 from core.domain.instants import parse_instant
 from core.domain.timing import LONG_AGO, Instant
@@ -21,6 +25,15 @@ DOCUMENT = "data-keys"
 BLOCK = 64
 """Keys reserved by one write."""
 ATTEMPTS = 20
+_LABEL = b"keystead data key count v1\n"
+
+
+class MacKey(Protocol):
+    """Gives the key of 32 bytes that authenticates what this service alone may write."""
+
+    def key(self) -> bytes:
+        """The key."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +69,13 @@ class HandedOutCounts:
     Args:
         store: Holds the counts.
         now: Reads both clocks.
+        macs: Hold the key that authenticates them: receipts state them.
         limit: Most tenants whose blocks are kept in memory; a block let go of counts as handed out.
     """
 
-    def __init__(self, store: TenantStore, now: Callable[[], Instant], *, limit: int = 10_000) -> None:
+    def __init__(self, store: TenantStore, now: Callable[[], Instant], macs: MacKey, *, limit: int = 10_000) -> None:
         self._store = store
+        self._macs = macs
         self._now = now
         self._blocks: LruCache[str, _Block] = LruCache(limit)
         self._lock = Lock()
@@ -108,7 +123,7 @@ class HandedOutCounts:
         Raises:
             StoreUnavailable, StoreCorrupt: It cannot be read.
         """
-        return _handed_out(self._store.read(tenant_id, DOCUMENT))
+        return self._handed_out(tenant_id, self._store.read(tenant_id, DOCUMENT))
 
     def _block(self, tenant_id: str) -> _Block:
         with self._lock:
@@ -122,26 +137,32 @@ class HandedOutCounts:
         # `highest` is what this process has written: a store put back to an earlier time must not lower the count.
         for _ in range(ATTEMPTS):
             document = self._store.read(tenant_id, DOCUMENT)
-            found, at = _handed_out(document), instant(self._now().wall)
+            found, at = self._handed_out(tenant_id, document), instant(self._now().wall)
             after = HandedOut(max(found.reserved, highest) + BLOCK, found.since or at, at)
             revision = document.revision if document is not None else 0
             try:
-                self._store.write(tenant_id, DOCUMENT, asdict(after), expected_revision=revision)
+                body = {**asdict(after), "mac": self._mac(tenant_id, after)}
+                self._store.write(tenant_id, DOCUMENT, body, expected_revision=revision)
             except Conflict:
                 continue  # another process reserved a block
             return after.reserved
         raise StoreUnavailable("too many processes hand out data keys of this tenant at once", retry_after=1)
 
+    def _handed_out(self, tenant_id: str, document: Document | None) -> HandedOut:
+        if document is None:
+            return HandedOut()
+        try:
+            body = {**document.body}
+            mac, found = body.pop("mac"), HandedOut(**body)
+            parse_instant(found.since)
+            parse_instant(found.last)
+            authentic = hmac.compare_digest(mac.encode(), self._mac(tenant_id, found).encode())
+            if authentic and type(found.reserved) is int and found.reserved >= 0:
+                return found
+        except (AttributeError, KeyError, TypeError, ValueError, InvalidRequest):
+            pass
+        raise StoreCorrupt("a tenant's stored count of data keys cannot be read")
 
-def _handed_out(document: Document | None) -> HandedOut:
-    if document is None:
-        return HandedOut()
-    try:
-        found = HandedOut(**document.body)
-        parse_instant(found.since)
-        parse_instant(found.last)
-        if type(found.reserved) is int and found.reserved >= 0:
-            return found
-    except (TypeError, InvalidRequest):
-        pass
-    raise StoreCorrupt("a tenant's stored count of data keys cannot be read")
+    def _mac(self, tenant_id: str, count: HandedOut) -> str:
+        text = json.dumps([tenant_id, count.reserved, count.since, count.last])
+        return hmac.new(self._macs.key(), _LABEL + text.encode(), sha256).hexdigest()

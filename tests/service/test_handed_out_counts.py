@@ -15,6 +15,7 @@ from core.service.handed_out_counts import ATTEMPTS, BLOCK, DOCUMENT, HandedOut,
 from core.service.timekeeper import Timekeeper
 from core.stores.memory import MemoryTenantStore
 from tests.service.injection import Injector, Killed, When, injected
+from tests.service.revocation.withdrawing import MACS
 from tests.service.world import FakeClock, World
 
 START = 1_800_000_000.0
@@ -35,7 +36,7 @@ class Setting:
 
     def process(self, *, limit: int = 100) -> HandedOutCounts:
         now = Timekeeper(self.clock, lambda reason: None).now
-        return HandedOutCounts(self.injector.wrap(self.store, "read", "write"), now, limit=limit)
+        return HandedOutCounts(self.injector.wrap(self.store, "read", "write"), now, MACS, limit=limit)
 
     def overwrite(self, body: dict[str, Any]) -> None:
         document = self.store.read("acme", DOCUMENT)
@@ -174,7 +175,7 @@ def test_threads_that_waited_for_the_same_silence_do_not_wait_again(
 @pytest.mark.parametrize("when", WHENS)
 @pytest.mark.parametrize("call", [0, 1])
 def test_another_process_reserves_in_between(setting: Setting, call: int, when: When) -> None:
-    counts, other = setting.process(), HandedOutCounts(setting.store, Timekeeper(setting.clock, print).now)
+    counts, other = setting.process(), HandedOutCounts(setting.store, Timekeeper(setting.clock, print).now, MACS)
     setting.injector.arm(call, when, lambda name: other.reserve("acme", nothing))
     counts.reserve("acme", nothing)
     assert counts.at_most("acme") == 2 * BLOCK
@@ -234,11 +235,25 @@ def test_a_count_that_is_none(setting: Setting, body: dict[str, Any]) -> None:
 
 def test_a_store_put_back_to_an_earlier_time_does_not_lower_it(setting: Setting) -> None:
     counts = setting.process()
-    for _ in range(3 * BLOCK):
+    for _ in range(BLOCK):
         counts.reserve("acme", nothing)
-    setting.overwrite({"reserved": BLOCK, "since": instant(START), "last": instant(START)})
+    earlier = setting.store.read("acme", DOCUMENT)
+    assert earlier is not None
+    for _ in range(2 * BLOCK):
+        counts.reserve("acme", nothing)
+    setting.overwrite(dict(earlier.body))
     counts.reserve("acme", nothing)
     assert counts.at_most("acme") == 4 * BLOCK
+
+
+@pytest.mark.parametrize("forge", [{"reserved": 0}, {"since": ""}, {"last": ""}, {"mac": "0" * 64}, {"mac": 7}])
+def test_who_can_write_the_store_cannot_make_a_count(setting: Setting, forge: dict[str, object]) -> None:
+    setting.process().reserve("acme", nothing)
+    found = setting.store.read("acme", DOCUMENT)
+    assert found is not None
+    setting.overwrite({**found.body, **forge})
+    with pytest.raises(StoreCorrupt):
+        setting.process().at_most("acme")
 
 
 # With the service around it

@@ -122,6 +122,27 @@ class Asking:
             return Answer(corrupt=True)
         return Answer(granted=True)
 
+    def kept_probe(self, record: TenantRecord, kek: Kek, provider: KeyProvider) -> str:
+        """Digest of a probe envelope that can be read: the tenant's own, or where that was lost, one made now.
+
+        Args:
+            record: The tenant's record.
+            kek: The KEK, which has just served.
+            provider: Reaches it.
+        """
+        try:
+            self._probes.read(record.tenant_id, record.probe_digest)
+        except StoreCorrupt as error:
+            self._alarms("store_corrupt", record.tenant_id, "probe", problem=error.detail)
+        except KeysteadError:
+            return record.probe_digest
+        else:
+            return record.probe_digest
+        try:
+            return self._probes.make(provider, record, kek).digest
+        except KeysteadError:
+            return record.probe_digest
+
     def wrap(self, record: TenantRecord, kek: Kek, provider: KeyProvider) -> Answer:
         """Wrap a random key, which is thrown away."""
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from zlib import crc32
 
 from core.domain.branch_keys import ACTIVE, StoredRow
@@ -170,6 +171,8 @@ class RevocationChecks:
             answer = self._asking.probe(record, kek, provider)
         noted = self._described(record, kek, provider, turn, answer)
         after = self._after(record, view, stored, provider, answer, turn, wraps="described" in noted)
+        if answer.granted and "described" in noted:
+            after = replace(after, probe_digest=self._asking.kept_probe(record, kek, provider))
         if after != record:
             self._write(record, after, revision, answer.server_time)
         if answer.granted:

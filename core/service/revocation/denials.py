@@ -169,4 +169,4 @@ class Denials:
         try:
             return self._counts.at_most(tenant_id)
         except KeysteadError:
-            return 0  # the receipt reads the count again, and says so where it cannot be read
+            return 0  # the receipt reads the count once more, and says so if it cannot

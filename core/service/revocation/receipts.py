@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from core.domain import receipts
+from core.domain.receipt_sentences import UNCOUNTED
 from core.domain.receipts import Findings, ReceiptBounds
 from core.domain.states import State
 from core.domain.tenants import TenantRecord
@@ -166,7 +167,10 @@ class Receipts:
 
     def _found(self, tenant_id: str) -> Progress:
         # Now the state is known to be stored: who hands out a data key that this count misses reads the state later.
-        counted = self._counts.read(tenant_id)
+        try:
+            counted = self._counts.read(tenant_id)
+        except StoreCorrupt:
+            return Progress(instant(self._now().wall), UNCOUNTED)
         return Progress(instant(self._now().wall), counted.reserved, counted.since)
 
     def _sign(self, record: TenantRecord, progress: Progress) -> str:

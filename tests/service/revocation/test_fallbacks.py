@@ -88,9 +88,9 @@ class Falling:
     def record(self) -> TenantRecord:
         return self.world.app.tenants.read("acme")
 
-    def fall(self, state: State = State.UNREACHABLE) -> Falling:
-        """Have the KMS be away for so long that the tenant is in a state in which it falls back."""
-        self.world.clock.advance(1000)
+    def fall(self, state: State = State.UNREACHABLE, seconds: float = 1000) -> Falling:
+        """Have the KMS be away, and the tenant in a state in which it falls back."""
+        self.world.clock.advance(seconds)
         self.signal = SIGNALS[state]
         self.world.change(state=state)
         return self
@@ -300,6 +300,32 @@ def test_every_process_goes_back_to_the_primary_key() -> None:
     # Nothing was rewrapped yet, and everything is readable.
     assert falling.record.fallback_branch_key
     falling.reads(*messages)
+
+
+def test_what_was_cached_for_it_serves_no_more_once_its_end_was_read() -> None:
+    falling = Falling().fall()
+    app = falling.world.process()
+    message = falling.encrypt(app=app)
+    falling.signal = None
+    falling.world.process().checks.check("acme", forced=True)
+    assert falling.record.state is State.ACTIVE
+    assert branch_key_of(falling.encrypt(app=app)) == branch_key_of(message), "the state's age is not over"
+    app.gate.reread(app.gate.enter_any("acme"))
+    assert branch_key_of(falling.encrypt(app=app)) == falling.record.branch_key_id
+
+
+def test_two_outages_in_a_row_are_both_made_good_at_once() -> None:
+    falling = Falling()
+    app = falling.world.process()
+    for number in range(2):
+        falling.fall(seconds=61)  # a lease
+        message = falling.encrypt(b"%d" % number)
+        falling.signal = None
+        app.checks.check("acme", forced=True)
+        falling.world.clock.advance(1)
+        app.schedules._upkeep.mend("acme")
+        falling.ended()
+        falling.reads((message, b"%d" % number))
 
 
 def test_a_suspension_ends_it_in_every_process_within_the_state_age() -> None:
@@ -598,6 +624,7 @@ def test_the_kek_returns_at_every_call_of_a_begin() -> None:
         disturbed.run(at, "before", back)
         for message, plaintext in disturbed.messages:
             assert falling.decrypt(message) == plaintext
+        assert not [kind for kind in falling.world.events.types() if kind.startswith("keystead.alarm")]
         falling.world.clock.advance(11)
         message = falling.encrypt(b"after", disturbed.app)
         assert branch_key_of(message) == falling.record.branch_key_id

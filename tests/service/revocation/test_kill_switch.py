@@ -210,6 +210,26 @@ def test_what_is_resumed_as_active_has_its_kms_asked_soon(state: State) -> None:
     assert record(world).state is (State.DEGRADED if state is State.UNREACHABLE else State.NETWORK_BLOCKED)
 
 
+def test_a_resumed_key_is_asked_soon_whenever_its_turn_was_to_be() -> None:
+    world, _ = standing(State.ACTIVE)
+    world.app.schedules.run("check", 60)
+    world.clock.advance(100)
+    suspend(world)
+    world.app.kill_switch._turns.note("acme", due=world.clock.wall_time + 900)
+    resume(world)
+    unwraps = world.kms.branch_unwraps()
+    world.app.schedules.run("watch", 60)
+    assert world.kms.branch_unwraps() == unwraps
+    resumed = record(world)
+    for _ in range(3):
+        world.clock.advance(1)
+        world.app.schedules._watch.add("acme")
+        world.app.schedules.run("watch", 60)
+    assert world.kms.branch_unwraps() == unwraps + 1
+    assert record(world) == resumed
+    world.app.close()
+
+
 def test_a_record_that_does_not_say_what_to_resume_has_its_key_proved_anew() -> None:
     world, _ = standing(State.ACTIVE)
     world.change(state=State.SUSPENDED)

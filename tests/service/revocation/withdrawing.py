@@ -17,6 +17,16 @@ from core.errors import Denial, KeysteadError, OwnFault, ProviderSignal, Silence
 from tests.service.world import OTHER_KEK, World
 
 CANARY = Kek("local:canary")
+
+
+class FixedMacKey:
+    """A key for MACs, where no service is around."""
+
+    def key(self) -> bytes:
+        return b"m" * 32
+
+
+MACS = FixedMacKey()
 PLAIN = ("disabled", "deleted", "pending_deletion", "not_found")
 ACCESS = ("policy", "identity")
 
