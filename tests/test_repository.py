@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-REQUIREMENTS = ("requirements.txt", "requirements-dev.txt", "requirements-tools.txt", "requirements-ministack.txt")
+REQUIREMENTS = (
+    "requirements.txt",
+    "requirements-dev.txt",
+    "requirements-tools.txt",
+    "requirements-ministack.txt",
+    "requirements-microburst.txt",
+)
 
 # Written so that this file does not match itself.
 REGISTRY_HOSTS = re.compile(

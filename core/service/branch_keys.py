@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from core.domain.branch_keys import ACTIVE, VERSION_PREFIX, StoredRow
 from core.domain.kek import KEY_BYTES, Kek, WrappedKey
 from core.domain.states import RULES
+from core.domain.tenants import TenantRecord
 from core.domain.timing import Instant
 from core.errors import Denial, MessageInvalid, Silence, StoreUnavailable, Unasked, WrapMismatch
+from core.ports import KeyProvider
 from core.service.branch_key import BranchKey
 from core.service.branch_key_writer import BranchKeyWriter
 from core.service.kms_budget import KmsBudget
@@ -138,12 +140,20 @@ class BranchKeys:
             raise _unknown_version()
         # Waiting for another thread's flight is waiting for the KMS too; without time left, only what is cached serves.
         joins = _caches(view) and self._budget.remaining() > 0
+        # What a request had unwrapped for itself serves all of it, however many items it has.
+        memo = self._budget.memo()
+        kept: BranchKey | None = memo.get(slot)
+        if kept is not None and kept.view is view and kept.serves(self._timekeeper.tick()):
+            return kept
         left = self._budget.remaining()
         try:
             with self._budget.spending():
-                return self._flights.run(
+                found = self._flights.run(
                     (slot, view.generation), lambda: self._renew(view, slot), join_running=joins, seconds=left
                 )
+            if not found.lasting:
+                memo[slot] = found
+            return found
         except (StillWaiting, OwnShortage):
             # Nobody was asked, or nobody answered in this request's time: what is cached may serve it, and no other.
             held = self._cache.get(slot)
@@ -236,7 +246,7 @@ class BranchKeys:
             raise StoreUnavailable("the tenant's key changed while its branch key was read", retry_after=1)
         sent = self._timekeeper.now()
         try:
-            unwrapped = self._providers.of(record, row.kek).unwrap(
+            unwrapped = self._provider(record, row.kek).unwrap(
                 WrappedKey(row.kek, row.enc), row.kms_context(self._table_name)
             )
         except Denial as denial:
@@ -261,6 +271,12 @@ class BranchKeys:
         if len(unwrapped.key) != KEY_BYTES:
             raise self._rows.corrupt(view.tenant_id, stored, "it unwraps to a wrong length")
         return unwrapped.key, generation, trusted, unwrapped.proved_ago
+
+    def _provider(self, record: TenantRecord, kek: Kek) -> KeyProvider:
+        # To prove a key is to prove the access to it, too: not by a session that may have outlived it.
+        if RULES[record.state].proves and kek != self._providers.platform_kek:
+            return self._providers.connect(replace(record.access(kek), lease=0))
+        return self._providers.of(record, kek)
 
     def _in_grace(self, cached: BranchKey, view: TenantView) -> bool:
         return self._timekeeper.now().before(_end_of_grace(cached, view))

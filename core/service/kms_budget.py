@@ -7,9 +7,10 @@ KMS gets no more than what is left of that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from threading import local
+from typing import Any
 
 SECONDS = 2.5
 """KMS time of one request, and of one call outside of any request."""
@@ -23,6 +24,7 @@ class _Thread(local):
     since: float | None = None
     kept = 0.0
     until: float | None = None
+    memo: dict[Hashable, Any] | None = None
 
 
 class KmsBudget:
@@ -41,10 +43,16 @@ class KmsBudget:
     def begin(self) -> None:
         """Start to count for a request."""
         self._thread.left, self._thread.since, self._thread.kept = self._seconds, None, 0.0
+        self._thread.memo = {}
 
     def end(self) -> None:
         """Stop counting."""
-        self._thread.left, self._thread.kept = None, 0.0
+        self._thread.left, self._thread.kept, self._thread.memo = None, 0.0, None
+
+    def memo(self) -> dict[Hashable, Any]:
+        """What the request that the thread works on may keep until it ends; outside of any request, nothing lasts."""
+        memo = self._thread.memo
+        return {} if memo is None else memo
 
     def remaining(self) -> float:
         """Seconds that the next call to a KMS may take; never below 0. Falls while it is spent."""

@@ -90,7 +90,6 @@ WRITTEN: dict[Signal, dict[State, tuple[State, ...]]] = {
         DEGRADED: (NETWORK_BLOCKED,),
         UNREACHABLE: (NETWORK_BLOCKED,),
         WRITE_BLOCKED: (NETWORK_BLOCKED,),
-        HOLD: (NETWORK_BLOCKED,),
     },
     Signal.WRITE_REFUSED: {
         ACTIVE: (WRITE_BLOCKED,),

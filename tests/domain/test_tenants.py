@@ -120,7 +120,9 @@ records = st.builds(
     resume_to=st.just("") | st.sampled_from(State).map(str),
     untold=st.lists(changes, max_size=2).map(tuple),
     fallback_branch_key=names,
+    interruptions=st.integers(0, 1 << 40),
 )
+COUNTS = ("configuration_revision", "sequence_floor", "interruptions")
 CHANGE = StateChange("id", "at", "active", "hold", "denied")
 
 
@@ -198,7 +200,7 @@ def corrupt() -> dict[str, Any]:
         "moving_from": (1, True, [], {}),
         **{name: (None, 1, [], {}) for name in ("tenant_id", "branch_key_id", "kek", "since", "created")},
         **dict.fromkeys(("display_name", "cause"), (None, 1)),
-        **{name: ("1", None, 1.0, True, -1, [1]) for name in ("configuration_revision", "sequence_floor")},
+        **{name: ("1", None, 1.0, True, -1, [1]) for name in COUNTS},
         **dict.fromkeys(("resume_to", "fallback_branch_key"), (None, 1, True, [], {})),
         "withdrawal": (
             *(None, "", "x", 1, [], {}),

@@ -21,7 +21,7 @@ from tests.domain.withdrawn import withdrawal
 
 NOW = 1_800_000_000.5
 FALLS_BACK = {State.UNREACHABLE, State.NETWORK_BLOCKED}
-EMPTY_OF_WITHDRAWALS = frozenset({"withdrawal", "resume_to", "untold", "fallback_branch_key"})
+EMPTY_OF_WITHDRAWALS = frozenset({"withdrawal", "resume_to", "untold", "fallback_branch_key", "interruptions"})
 """Fields that are left out where they are empty."""
 
 
@@ -36,7 +36,7 @@ def test_what_is_empty_is_not_written_so_that_processes_of_before_read_the_recor
     assert body["policy"].keys() == {"lease", "outage_grace", "rotation_days"}
     found = TenantRecord.from_body(body)
     assert (found.withdrawal, found.resume_to, found.untold, found.fallback_branch_key) == (None, "", (), "")
-    assert (found.policy.fallback, found.policy.approval) == ("", "")
+    assert (found.policy.fallback, found.policy.approval, found.interruptions) == ("", "", 0)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,7 @@ def test_what_is_empty_is_not_written_so_that_processes_of_before_read_the_recor
         ("resume_to", "hold"),
         ("untold", (CHANGE, replace(CHANGE, id="other"))),
         ("fallback_branch_key", "one of the former"),
+        ("interruptions", 3),
     ],
 )
 def test_what_is_not_empty_is_written_and_nothing_else_of_it(field: str, value: Any) -> None:
@@ -74,7 +75,7 @@ def test_a_knob_that_is_set_is_written(policy: KeyPolicy, written: dict[str, str
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("back_to", [None, State.SCHEDULED, State.REVOKED])
 def test_a_record_after_a_signal(state: State, signal: Signal, back_to: State | None) -> None:
-    before = replace(RECORD, state=state, cause="old", untold=(CHANGE,))
+    before = replace(RECORD, state=state, cause="old", untold=(CHANGE,), interruptions=5)
     after = before.after(
         signal, NOW, change_id="new", cause="policy", kek="local:v", request_id="r-1", by="bob", back_to=back_to
     )
@@ -83,7 +84,15 @@ def test_a_record_after_a_signal(state: State, signal: Signal, back_to: State | 
         assert after is before
         return
     told = StateChange("new", instant(NOW), state.value, target.value, signal.value, "policy", "local:v", "r-1", "bob")
-    assert after == replace(before, state=target, cause="policy", since=instant(NOW), untold=(CHANGE, told))
+    interruptions = 5 + (target in {State.HOLD, State.REVOKED, State.NETWORK_BLOCKED, State.SUSPENDED})
+    assert after == replace(
+        before,
+        state=target,
+        cause="policy",
+        since=instant(NOW),
+        untold=(CHANGE, told),
+        interruptions=interruptions,
+    )
     check_rewrite(before.to_body(), after.to_body())
 
 
@@ -105,10 +114,12 @@ def test_what_is_untold_is_bounded_and_the_latest_is_kept() -> None:
 
 @pytest.mark.parametrize("fallback", ["", "platform"])
 @pytest.mark.parametrize("state", State)
-def test_who_falls_back(state: State, fallback: str) -> None:
+@pytest.mark.parametrize("denied", [False, True])
+def test_who_falls_back(state: State, fallback: str, denied: bool) -> None:
     """DESIGN 5, rule 8: only by choice, and never on denial, hold or suspension."""
-    record = replace(RECORD, state=state, policy=KeyPolicy(fallback=fallback))
-    assert record.falls_back is (fallback == "platform" and state in FALLS_BACK)
+    known = withdrawal() if denied else None
+    record = replace(RECORD, state=state, policy=KeyPolicy(fallback=fallback), withdrawal=known)
+    assert record.falls_back is (fallback == "platform" and state in FALLS_BACK and not denied)
     assert record.may_write is (
         state not in {State.REVOKED, State.SUSPENDED, State.WRITE_BLOCKED, State.NETWORK_BLOCKED} or record.falls_back
     )

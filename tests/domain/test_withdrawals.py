@@ -43,7 +43,9 @@ def test_what_a_withdrawal_starts_with() -> None:
         {"kek": "local:a", "cause": "disabled", "kms_code": "Disabled", "request_id": "r-1", "first_denial": "at"}
     )
     assert asdict(least) == {
-        **dict.fromkeys(("receipt", "confirmed", "confirmed_code", "confirmed_request_id", "guard", "written"), ""),
+        **dict.fromkeys(
+            ("last_denial", "receipt", "confirmed", "confirmed_code", "confirmed_request_id", "guard", "written"), ""
+        ),
         **dict.fromkeys(("lease", "outage_grace", "data_keys"), 0),
         "kek": "local:a",
         "cause": "disabled",

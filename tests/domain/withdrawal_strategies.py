@@ -16,6 +16,7 @@ withdrawals = st.builds(
     kms_code=texts,
     request_id=texts,
     first_denial=texts,
+    last_denial=texts,
     back_to=st.sampled_from(State).map(lambda state: state.value),
     lease=seconds,
     outage_grace=seconds,

@@ -138,6 +138,9 @@ class Kms:
         if self._process.tenant and context.get("tenant_id") == self._process.tenant:
             for row in (context["type"], context.get("version", "")):
                 self._process.unwrapped[(self._process.tenant, row)] = self._fleet.time
+                view = self._process.app.gate._views.get(self._process.tenant)
+                known = None if view is None else view.record.interruptions
+                self._process.known[(self._process.tenant, row)] = known
         self._process.hold_up("answered")
         return replace(found, server_time=self._fleet.time)
 
@@ -190,6 +193,8 @@ class Process:
         """Whose request it works on, if it does."""
         self.unwrapped: dict[tuple[str, str], float] = {}
         """When it last unwrapped a row for a request of a tenant."""
+        self.known: dict[tuple[str, str], int | None] = {}
+        """How many interruptions of the tenant's key it knew of then."""
         self.upset: dict[str, float] = {}
         """When something last happened after which a tenant's cached keys need not serve."""
         self.plans: list[tuple[str, Callable[[], None]]] = []
@@ -453,6 +458,8 @@ class Fleet:
             return False
         if any(self.moods[kek].cause for kek in KEKS[tenant]):
             return False
+        if process.known.get((tenant, row)) != self.record(tenant).get("interruptions", 0):
+            return False  # unwrapped before an interruption, whether it saw that one or not
         disturbed = max(process.clock.set_at, self.upset_at(tenant))
         state = State(self.record(tenant)["state"])
         calm = state in {State.ACTIVE, State.DEGRADED, State.UNREACHABLE}

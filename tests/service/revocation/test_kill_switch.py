@@ -128,6 +128,7 @@ def test_every_state_is_suspended_at_once_and_as_often_as_asked(state: State) ->
         since=instant(world.clock.wall_time),
         resume_to=resume_to.value,
         untold=(),
+        interruptions=before.interruptions + 1,
     )
     refused(world, messages)
     world.clock.advance(1)
@@ -150,7 +151,9 @@ def test_what_is_resumed_is_as_it_was(state: State) -> None:
         state=state if state in AS_BEFORE else State.ACTIVE,
         cause=before.cause if before.withdrawal else "",
         since=instant(world.clock.wall_time),
+        interruptions=resumed.interruptions,
     )
+    assert resumed.interruptions > before.interruptions
     world.clock.advance(50)
     assert resume(world) == {"from": resumed.state.value, "to": resumed.state.value}
     assert record(world) == resumed

@@ -448,7 +448,9 @@ def test_a_stored_receipt_that_was_changed(desk: Desk, tamper: Callable[[dict[st
     assert desk.fresh.was_voided("acme", RECEIPT), "nor another receipt"
 
 
-@pytest.mark.parametrize(("tenant_id", "receipt_id"), [("globex", RECEIPT), ("acme", "0d9b4f0f-2a11-4f0c-9d3a-4f0c2a438a0b")])
+@pytest.mark.parametrize(
+    ("tenant_id", "receipt_id"), [("globex", RECEIPT), ("acme", "0d9b4f0f-2a11-4f0c-9d3a-4f0c2a438a0b")]
+)
 def test_a_receipt_put_in_anothers_place(desk: Desk, tenant_id: str, receipt_id: str) -> None:
     desk.fresh.issue(revoked())
     desk.overwrite(desk.stored(), PREFIX + receipt_id, tenant_id)

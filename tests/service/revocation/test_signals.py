@@ -20,7 +20,9 @@ NOW = 1_800_000_000.25
 KEK = Kek("local:acme")
 DENIAL = Denial("no", cause="policy", kms_code="AccessDenied", request_id="r-1")
 SECOND = Denial("no", cause="disabled", kms_code="Disabled", request_id="r-2")
-EARLIER = Withdrawal("local:acme", "identity", "Old", "r-0", instant(NOW - 70), "scheduled", lease=30, outage_grace=100)
+EARLIER = Withdrawal(
+    "local:acme", "identity", "Old", "r-0", instant(NOW - 70), back_to="scheduled", lease=30, outage_grace=100
+)
 ENDS = {
     Signal.GRANTED,
     Signal.EXCUSED,
@@ -55,12 +57,18 @@ def test_every_signal_in_every_state(state: State, signal: Signal, known: Withdr
     if signal in {Signal.DENIED, Signal.HOLD_ORDERED}:
         back_to = state.value if state in {State.PLATFORM, State.SCHEDULED} else "active"
         assert withdrawal == Withdrawal(
-            "local:acme", "policy", "AccessDenied", "r-1", instant(NOW), back_to, lease=45, outage_grace=500
+            "local:acme", "policy", "AccessDenied", "r-1", instant(NOW), back_to=back_to, lease=45, outage_grace=500
         )
     else:
         assert withdrawal == (None if signal in ENDS else known)
     assert after == replace(
-        before, state=target, cause="policy", since=instant(NOW), untold=(change,), withdrawal=withdrawal
+        before,
+        state=target,
+        cause="policy",
+        since=instant(NOW),
+        untold=(change,),
+        withdrawal=withdrawal,
+        interruptions=after.interruptions,
     )
 
 
@@ -69,8 +77,17 @@ def test_a_signal_without_a_denial_names_no_cause() -> None:
     assert (after.state, after.cause, after.withdrawal) == (State.SCHEDULED, "", None)
     assert (after.untold[0].cause, after.untold[0].request_id, after.untold[0].by) == ("", "", "")
     ordered = signalled(record(State.ACTIVE), Signal.HOLD_ORDERED, KEK, NOW, by="operator")
-    assert ordered.withdrawal == Withdrawal("local:acme", "", "", "", "", "active", lease=45, outage_grace=500)
+    assert ordered.withdrawal == Withdrawal("local:acme", "", "", "", "", back_to="active", lease=45, outage_grace=500)
     assert (ordered.cause, ordered.untold[0].by) == ("", "operator")
+
+
+def test_a_denial_heard_by_a_clock_that_is_off_is_written_and_not_dated() -> None:
+    before = record(State.ACTIVE)
+    dated = signalled(before, Signal.DENIED, KEK, NOW, DENIAL).withdrawal
+    undated = signalled(before, Signal.DENIED, KEK, NOW, DENIAL, dated=False).withdrawal
+    assert dated is not None
+    assert dated.first_denial == instant(NOW)
+    assert undated == replace(dated, first_denial="")
 
 
 def test_two_changes_have_two_names() -> None:
@@ -121,7 +138,13 @@ def test_a_confirmed_withdrawal() -> None:
         data_keys=7,
     )
     assert after == replace(
-        before, state=State.REVOKED, cause="disabled", since=instant(NOW), untold=(change,), withdrawal=withdrawal
+        before,
+        state=State.REVOKED,
+        cause="disabled",
+        since=instant(NOW),
+        untold=(change,),
+        withdrawal=withdrawal,
+        interruptions=1,
     )
     again = confirmed(before, KEK, NOW, SECOND, guard="passed", last_use="then", data_keys=7)
     assert again.withdrawal is not None
@@ -148,7 +171,7 @@ def test_the_first_denial_of_another_kek_counts_from_now(known: Withdrawal | Non
         before,
         cause="policy",
         withdrawal=Withdrawal(
-            "local:acme", "policy", "AccessDenied", "r-1", instant(NOW), back_to, lease=45, outage_grace=500
+            "local:acme", "policy", "AccessDenied", "r-1", instant(NOW), back_to=back_to, lease=45, outage_grace=500
         ),
     )
     assert (after.since, after.untold) == (before.since, ())

@@ -15,7 +15,7 @@ from core.domain.key_target import KeyTarget
 from core.domain.states import Signal
 from core.domain.tenants import TenantRecord
 from core.domain.withdrawals import StateChange, instant
-from core.errors import KeysteadError, StoreCorrupt, StoreUnavailable
+from core.errors import KeysteadError, StoreUnavailable
 from core.service.revocation import telling
 from core.service.revocation.telling import ACTION, DOCUMENT, KEPT, LEFT_ALONE, STATE_CHANGED, Teller
 from core.stores.memory import MemoryAuditLog
@@ -327,15 +327,29 @@ def test_the_timeline_keeps_the_latest(setting: Setting) -> None:
     [{}, {"changes": None}, {"changes": 1}, {"changes": ["x"]}, {"changes": [{}]}, {"changes": [{"id": 1}]}],
     ids=str,
 )
-def test_a_timeline_that_makes_no_sense_is_the_stores_fault(setting: Setting, body: dict[str, Any]) -> None:
+def test_a_timeline_that_makes_no_sense_is_begun_anew_and_keeps_nothing_out_of_the_chain(
+    setting: Setting, body: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     document = setting.world.tenants.read("acme", DOCUMENT)
     assert document is not None
     setting.world.tenants.write("acme", DOCUMENT, body, expected_revision=document.revision)
-    with pytest.raises(StoreCorrupt):
-        setting.timeline()
+    assert setting.timeline() == ()
+    assert [line.message for line in caplog.records] == ["a tenant's stored timeline cannot be read"]
     record = setting.change(Signal.DENIED)
-    assert teller(setting.world.app).tell(record) is False
-    assert setting.record().untold == record.untold, "it waits until the timeline is mended"
+    assert teller(setting.world.app).tell(record)
+    assert setting.timeline() == record.untold
+    assert setting.told()[:2] == (["denied-0"], ["denied-0"])
+    assert setting.record().untold == ()
+
+
+def test_who_forges_the_timeline_keeps_nothing_out_of_the_chain(setting: Setting) -> None:
+    record = setting.change(Signal.DENIED)
+    document = setting.world.tenants.read("acme", DOCUMENT)
+    assert document is not None
+    forged = {"changes": [*document.body["changes"], record.untold[0].to_body()]}
+    setting.world.tenants.write("acme", DOCUMENT, forged, expected_revision=document.revision)
+    assert teller(setting.world.app).tell(record)
+    setting.assert_told("denied-0")
 
 
 def test_no_timeline_yet(setting: Setting) -> None:

@@ -60,7 +60,7 @@ def setting() -> Setting:
 
 
 def test_where_there_is_no_document_it_is_everybodys_turn(setting: Setting) -> None:
-    assert setting.turns.read("acme") == Turn() == Turn(0, 0, 0, 0, 0, ())
+    assert setting.turns.read("acme") == Turn() == Turn(0, 0, 0, 0, 0, (), 0)
     assert setting.body() is None
     assert setting.turns.due(Turn(), trouble=True)
     assert setting.turns.due(Turn(), trouble=False)
@@ -76,8 +76,8 @@ def test_each_turn_taken_puts_off_the_next_further_up_to_a_pace_that_stays(setti
         assert taken.attempts == number
         pauses.append(setting.ahead())
         setting.clock.advance(setting.ahead())
-    assert pauses == [*INTERVALS, 25.0, 25.0, 25.0]
-    assert INTERVALS == (1.0, 2.0, 5.0, 10.0, 25.0)
+    assert pauses == [*INTERVALS, 20.0, 20.0, 20.0]
+    assert INTERVALS == (1.0, 2.0, 5.0, 10.0, 20.0)
 
 
 def test_nobody_takes_a_turn_that_is_not_due_unless_forced(setting: Setting) -> None:
@@ -144,6 +144,18 @@ GARBAGE: list[dict[str, Any]] = [
     {"due": []},
     {"attempts": "1"},
     {"attempts": True},
+    {"attempts": 1.0},
+    {"attempts": -1},
+    {"attempts": 10**400},
+    {"flaps": -1},
+    {"flaps": "x"},
+    {"flaps": 0.5},
+    {"due": -1},
+    {"due": 10**400},
+    {"due": 1e300},
+    {"described": -0.1},
+    {"checked": 1e12},
+    {"began": 10**400},
     {"began": {}},
     {"checked": "x"},
     {"described": None},
@@ -172,7 +184,7 @@ def test_fields_that_are_missing_are_as_none_had_been_written(setting: Setting, 
 
 
 def test_a_turn_comes_back_as_it_was_written(setting: Setting) -> None:
-    turn = Turn(START + 2.5, 3, START, START - 1, START - 2, ("one", "two"))
+    turn = Turn(START + 2.5, 3, START, START - 1, START - 2, ("one", "two"), 4)
     setting.put(asdict(turn))
     assert setting.turns.read("acme") == turn
     assert Turn.from_body(asdict(turn)) == turn
@@ -275,7 +287,20 @@ def test_a_kms_that_falls_silent_again_soon_is_asked_at_the_pace_it_had(
     found = setting.turns.read("acme")
     assert (found.attempts, found.due, found.began) == ((3, START + 10, START) if kept else (0, START + 1, START))
     setting.turns.begin("acme")
-    assert setting.turns.read("acme") == Turn(due=START + 1, attempts=0, began=START)
+    assert replace(setting.turns.read("acme"), flaps=0) == Turn(due=START + 1, attempts=0, began=START)
+
+
+@pytest.mark.parametrize("steady", [False, True])
+def test_trouble_that_begins_again_soon_is_counted(setting: Setting, steady: bool) -> None:
+    flaps = []
+    for pause in (0.0, 599.9, 1.0, 600.0, 10.0, 1e6):
+        setting.clock.advance(pause)
+        setting.turns.begin("acme", steady=steady)
+        flaps.append(setting.turns.read("acme").flaps)
+    assert flaps == [0, 1, 2, 0, 1, 0]
+    setting.clock.wall_time -= 1  # by a clock that is behind, it begins before it began
+    setting.process().begin("acme")
+    assert setting.turns.read("acme").flaps == 0
 
 
 def test_the_pace_that_is_kept_has_an_end(setting: Setting) -> None:
