@@ -52,7 +52,6 @@ class Signal(StrEnum):
     WRITE_REFUSED = "write_refused"
     SUSPEND = "suspend"
     RESUME = "resume"
-    HOLD_ORDERED = "hold_ordered"
 
 
 MEANINGS: dict[Signal, str] = {
@@ -70,7 +69,6 @@ MEANINGS: dict[Signal, str] = {
     Signal.WRITE_REFUSED: "the key unwraps, but does not wrap",
     Signal.SUSPEND: "the kill switch was turned on",
     Signal.RESUME: "the kill switch was turned off",
-    Signal.HOLD_ORDERED: "the operator wants every key proved anew, after a store was restored from a backup",
 }
 
 
@@ -192,7 +190,6 @@ TABLE: tuple[Transition, ...] = (
         Transition(Signal.RESUME, frozenset({State.SUSPENDED}), state)
         for state in (State.PLATFORM, State.SCHEDULED, State.ACTIVE, State.HOLD, State.REVOKED)
     ),
-    Transition(Signal.HOLD_ORDERED, _OWN, State.HOLD),
 )
 """Where a signal has several targets from one state, it goes back to what the state came from, which the tenant's
 record keeps: `hold` during an enablement, the kill switch."""

@@ -14,7 +14,8 @@ from core.errors import KeyUnreachable, StoreUnavailable
 from core.providers.aws_kms import sessions as aws
 from core.providers.azure_key_vault import sessions as azure
 from core.service.approvals import PROPOSAL_SECONDS
-from core.service.revocation.checks import DESCRIBE_EVERY, Pace
+from core.service.revocation.checks import DESCRIBE_EVERY
+from core.service.revocation.denials import Pace
 from core.service.revocation.guard import MANY, MANY_WITHIN
 from core.service.revocation.turns import INTERVALS
 from core.service.state_gate import REFUSAL_AGE

@@ -159,7 +159,7 @@ class Reports:
 
     def withdraw(self, view: TenantView, kek: Kek, denial: Denial) -> None:
         """Write what a denial of the KEK that the state follows leads to. Best effort: leases end without it, too."""
-        self._watch.add(view.tenant_id)
+        self._watch.later(view.tenant_id, 0.0)
         if denial.cause == "network":
             self._signal(view, Signal.NETWORK_REFUSED, kek, denial)
         else:

@@ -12,8 +12,6 @@ from core.domain.withdrawals import Withdrawal, instant
 from core.errors import Denial
 
 NOT_YET_OWN = frozenset({State.PLATFORM, State.SCHEDULED})
-BEGINS = frozenset({Signal.DENIED, Signal.HOLD_ORDERED})
-"""Signals that begin a withdrawal."""
 ENDS = frozenset(
     {Signal.GRANTED, Signal.EXCUSED, Signal.NETWORK_REFUSED, Signal.WRITE_REFUSED, Signal.MOVE, Signal.REVERT}
 )
@@ -54,7 +52,7 @@ def signalled(
         by=by,
         back_to=back_to,
     )
-    if signal in BEGINS:
+    if signal is Signal.DENIED:
         return replace(after, withdrawal=_withdrawal(record, kek, now, denial if dated else None, denial))
     return replace(after, withdrawal=None) if signal in ENDS else after
 

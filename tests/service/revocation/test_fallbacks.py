@@ -445,11 +445,16 @@ def test_a_platform_kek_that_does_not_serve_is_nobodys_revocation() -> None:
 
 def test_there_is_a_bound_to_branch_keys() -> None:
     falling = Falling().fall()
-    former = tuple(f"former-{number}" for number in range(MAX_FORMER_BRANCH_KEYS))
+    most = MAX_FORMER_BRANCH_KEYS // 2  # the rest is for KEKs that have to be given up
+    former = tuple(f"former-{number}" for number in range(most - 1))
     falling.world.change(former_branch_keys=former)
+    falling.encrypt()
+    full = falling.record.former_branch_keys
+    assert (full[:-1], full[-1]) == (former, falling.record.fallback_branch_key)
+    falling.world.change(fallback_branch_key="")
     with pytest.raises(KeyUnreachable):
         falling.encrypt()
-    assert falling.record.former_branch_keys == former
+    assert (falling.record.former_branch_keys, falling.record.fallback_branch_key) == (full, "")
 
 
 # -- moves meanwhile -------------------------------------------------------------------------------------------------
@@ -629,6 +634,10 @@ def test_the_kek_returns_at_every_call_of_a_begin() -> None:
         message = falling.encrypt(b"after", disturbed.app)
         assert branch_key_of(message) == falling.record.branch_key_id
         falling.reads(*disturbed.messages, (message, b"after"))
+        falling.recover()
+        falling.ended()
+        falling.reads(*disturbed.messages, (message, b"after"))
+        assert not [kind for kind in falling.world.events.types() if kind.startswith("keystead.alarm")]
 
 
 @pytest.mark.parametrize("state", [State.HOLD, State.SUSPENDED, State.ACTIVE])

@@ -409,28 +409,51 @@ def test_an_answer_that_was_asked_for_before_does_not_undo_it(state: State, answ
     assert told[-1] == "suspended"
 
 
-def test_a_receipt_that_is_pending_is_issued_after_the_resume() -> None:
+def test_a_receipt_that_is_pending_is_issued_once_and_stays_what_it_is() -> None:
     world, _ = standing(State.ACTIVE)
     world.signer.silent = True
     withdraw(world)
-    app = world.app
+    app, auditor = world.app, caller("acme")
     app.checks.check("acme", forced=True)
     world.clock.advance(1.1)
     assert app.checks.check("acme", forced=True) is State.REVOKED
     withdrawn = record(world).withdrawal
     assert withdrawn is not None
     suspend(world)
-    world.signer.silent = False
-    look_around(world, app)
-    auditor = caller("acme")
     assert app.keystead.list_receipts(auditor, "acme") == []
+    world.signer.silent = False
+    look_around(world, app)  # what it states is true while suspended, too
+    issued = app.keystead.list_receipts(auditor, "acme")
+    assert [entry.id for entry in issued] == [withdrawn.receipt]
     resume(world)
     assert record(world).withdrawal == withdrawn
     world.clock.advance(1)
     app.schedules.run("watch", 60)
     assert record(world).state is State.REVOKED
-    assert [entry.id for entry in app.keystead.list_receipts(auditor, "acme")] == [withdrawn.receipt]
+    assert app.keystead.list_receipts(auditor, "acme") == issued
     app.close()
+
+
+def test_a_receipt_that_is_pending_at_the_resume_is_issued_after_it() -> None:
+    world, _ = standing(State.ACTIVE)
+    world.signer.silent = True
+    withdraw(world)
+    world.app.checks.check("acme", forced=True)
+    world.clock.advance(1.1)
+    world.app.checks.check("acme", forced=True)
+    suspend(world)
+    look_around(world, world.app)
+    resume(world)
+    world.signer.silent = False
+    world.clock.advance(1)
+    world.app.schedules.run("watch", 60)
+    found = record(world)
+    assert found.state is State.REVOKED
+    assert found.withdrawal is not None
+    assert [entry.id for entry in world.app.keystead.list_receipts(caller("acme"), "acme")] == [
+        found.withdrawal.receipt
+    ]
+    world.app.close()
 
 
 def test_who_did_it_is_audited_and_told() -> None:

@@ -375,6 +375,9 @@ def test_checks_that_fail_are_counted_and_stop_nothing(
     fleet.world.clock.advance(5)
     assert fleet.app.schedules.run("watch", LONG) == Ran("watch", 3, {}, finished=True)
     assert fleet.told() == fleet.once("t-000", "t-001", "t-004")
+    fleet.world.clock.advance(15)
+    assert fleet.app.schedules.run("watch", LONG) == Ran("watch", 1, {}, finished=True)
+    assert fleet.told() == fleet.once("t-003")
     fleet.app.close()
 
 

@@ -54,7 +54,7 @@ def test_every_signal_in_every_state(state: State, signal: Signal, known: Withdr
         change.id, instant(NOW), state.value, target.value, signal.value, "policy", "local:acme", "r-1", "bob"
     )
     withdrawal = after.withdrawal
-    if signal in {Signal.DENIED, Signal.HOLD_ORDERED}:
+    if signal is Signal.DENIED:
         back_to = state.value if state in {State.PLATFORM, State.SCHEDULED} else "active"
         assert withdrawal == Withdrawal(
             "local:acme", "policy", "AccessDenied", "r-1", instant(NOW), back_to=back_to, lease=45, outage_grace=500
@@ -76,9 +76,6 @@ def test_a_signal_without_a_denial_names_no_cause() -> None:
     after = signalled(record(State.HOLD, EARLIER), Signal.GRANTED, KEK, NOW)
     assert (after.state, after.cause, after.withdrawal) == (State.SCHEDULED, "", None)
     assert (after.untold[0].cause, after.untold[0].request_id, after.untold[0].by) == ("", "", "")
-    ordered = signalled(record(State.ACTIVE), Signal.HOLD_ORDERED, KEK, NOW, by="operator")
-    assert ordered.withdrawal == Withdrawal("local:acme", "", "", "", "", back_to="active", lease=45, outage_grace=500)
-    assert (ordered.cause, ordered.untold[0].by) == ("", "operator")
 
 
 def test_a_denial_heard_by_a_clock_that_is_off_is_written_and_not_dated() -> None:

@@ -17,9 +17,9 @@ from core.domain.tenants import TenantRecord
 from core.domain.withdrawals import StateChange, instant
 from core.errors import KeysteadError, StoreUnavailable
 from core.service.revocation import telling
-from core.service.revocation.telling import ACTION, DOCUMENT, KEPT, LEFT_ALONE, STATE_CHANGED, Teller
+from core.service.revocation.telling import ACTION, DOCUMENT, KEPT, LEFT_ALONE, LOOKED_BACK, STATE_CHANGED, Teller
 from core.stores.memory import MemoryAuditLog
-from tests.service.injection import Injector, Killed, When, injected
+from tests.service.injection import Injector, Killed, injected
 from tests.service.world import OTHER_KEK, World
 
 
@@ -188,16 +188,15 @@ def calls() -> int:
     return len(names)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("dies", [True, False], ids=["crash", "store in trouble"])
-def test_whatever_happens_at_any_call_is_made_good_by_the_next_look(dies: bool, when: When) -> None:
+def test_whatever_happens_at_any_call_is_made_good_by_the_next_look(dies: bool) -> None:
     incomplete = 0
     for at in range(calls()):
         setting, injector = Setting(), Injector()
         app = injected(setting.world.app, injector)
         app.tenants.read("acme")
         record = setting.change(Signal.SILENT, Signal.GRANTED)
-        injector.arm(at, when, kill if dies else fail)
+        injector.arm(at, "before", kill if dies else fail)
         if dies:
             with pytest.raises(Killed):
                 teller(app).tell(record)
@@ -348,6 +347,31 @@ def test_who_forges_the_timeline_keeps_nothing_out_of_the_chain(setting: Setting
     assert document is not None
     forged = {"changes": [*document.body["changes"], record.untold[0].to_body()]}
     setting.world.tenants.write("acme", DOCUMENT, forged, expected_revision=document.revision)
+    assert teller(setting.world.app).tell(record)
+    setting.assert_told("denied-0")
+
+
+def test_a_change_is_found_at_the_end_of_a_long_chain_and_not_told_again(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(LOOKED_BACK + 10):
+        setting.world.app.audit.record("acme", "key.check", "alice", "ok", {"number": number})
+    record = setting.change(Signal.DENIED)
+
+    def broken(*args: object) -> None:
+        raise StoreUnavailable("the store does not answer")
+
+    monkeypatch.setattr(setting.world.app.records, "change", broken)
+    assert teller(setting.world.app).tell(record) is False
+    monkeypatch.undo()
+    assert setting.record().untold == record.untold
+    assert teller(setting.world.process()).tell(record)
+    setting.assert_told("denied-0")
+
+
+def test_an_entry_of_another_kind_does_not_stand_for_a_change(setting: Setting) -> None:
+    record = setting.change(Signal.DENIED)
+    setting.world.app.audit.record("acme", "key.check", "alice", "ok", {"id": "denied-0"})
     assert teller(setting.world.app).tell(record)
     setting.assert_told("denied-0")
 
