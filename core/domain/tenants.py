@@ -307,6 +307,8 @@ class TenantRecord:
             and all(type(value) is bool for value in (self.deleted, self.reversible, self.unbound_policy_accepted))
         ):
             raise TypeError("a field has another type")
+        if self.resume_to:
+            State(self.resume_to)
 
 
 def _nested(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -87,14 +87,18 @@ class BranchKeys:
         """
         return self._get(view, view.record.branch_key_id, ACTIVE)
 
-    def fallback(self, view: TenantView) -> BranchKey:
+    def fallback(self, view: TenantView, branch_key_id: str) -> BranchKey:
         """The ACTIVE version of the branch key under the platform's KEK that new data goes under for now.
+
+        Args:
+            view: The tenant's view.
+            branch_key_id: As its record named it.
 
         Raises:
             As `active`.
         """
         self._prove(view)
-        return self._get(view, view.record.fallback_branch_key, ACTIVE)
+        return self._get(view, branch_key_id, ACTIVE)
 
     def version(self, view: TenantView, branch_key_id: str, version_id: str) -> BranchKey:
         """The version that a message names.
@@ -230,7 +234,7 @@ class BranchKeys:
     def _unborn(self, view: TenantView, branch_key_id: str) -> bool:
         # The process died between the record that names a branch key and its first row: the row is made now.
         record = view.record
-        if branch_key_id == record.fallback_branch_key:
+        if branch_key_id and branch_key_id == record.fallback_branch_key:
             platform = self._providers.platform_kek
             self._writer.create(replace(record, branch_key_id=branch_key_id, kek=platform.locator), platform)
             return True

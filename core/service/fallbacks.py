@@ -66,16 +66,18 @@ class Fallbacks:
             VendorFault, KeyUnreachable: The platform's KEK does not serve.
             StoreUnavailable, StoreCorrupt: A store does not answer, or a row is refused.
         """
-        if not view.record.fallback_branch_key:
-            self._begin(view)
-        return self._branch_keys.fallback(view)
+        # Read once: another thread may read the record anew, and the fallback be over.
+        branch_key_id = view.record.fallback_branch_key or self._begin(view)
+        return self._branch_keys.fallback(view, branch_key_id)
 
-    def _begin(self, view: TenantView) -> None:
+    def _begin(self, view: TenantView) -> str:
         begun: list[str] = []
 
         def change(record: TenantRecord) -> TenantRecord | None:
             # Half of the room is left for KEKs that have to be given up.
-            if not record.falls_back or len(record.former_branch_keys) >= MAX_FORMER_BRANCH_KEYS // 2:
+            if len(record.former_branch_keys) >= MAX_FORMER_BRANCH_KEYS // 2:
+                raise KeyUnreachable("the tenant's key does not answer, and has fallen back too often to do so again")
+            if not record.falls_back:
                 raise KeyUnreachable("the tenant's key changes its state just now", retry_after=1)
             if record.fallback_branch_key:
                 return None
@@ -92,11 +94,12 @@ class Fallbacks:
             )
 
         record = self._records.change(view.tenant_id, change)
-        self._gate.reread(view)
-        if record is None or not view.record.fallback_branch_key:
+        branch_key_id = self._gate.reread(view).fallback_branch_key
+        if record is None or not branch_key_id:
             raise KeyUnreachable("the tenant's key changes its state just now", retry_after=1)
         if begun and record.fallback_branch_key == begun[0]:
             self._tell(record)
+        return branch_key_id
 
     def _tell(self, record: TenantRecord) -> None:
         facts = {"branch_key": record.fallback_branch_key, "state": record.state.value, "reason": "CUSTOMER_WRITE"}

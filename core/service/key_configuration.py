@@ -168,7 +168,11 @@ class KeyConfiguration:
         if record.kek != platform.locator:
             may_go_back(record, platform)
             # Rows that an enablement cut short never rewrapped still count under the platform's key.
-            binding = record.moving_binding if record.moving_from else Binding(since=record.configuration_revision + 1)
+            # So do those of a fallback.
+            known = record.every_binding().get(platform.locator)
+            binding = Binding(since=record.configuration_revision + 1) if known is None else known
+            if record.moving_from is not None:
+                binding = record.moving_binding
             check_movable(record, State.PLATFORM)
             if record.state not in NOT_YET_OWN:
                 by.require(record, REVERT_KEY, {"kek": record.kek})

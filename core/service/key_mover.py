@@ -137,6 +137,7 @@ class KeyMover:
             try:
                 self.settle(record)
                 target = self._target(view, record)
+                self._rewrapper.bear(view, record, target)
                 refusing = self._rewrapper.rewrap(view, record, target, done, self._give_up)
                 done.rotated |= self._rewrapper.renew_active(view, record, target)
                 if self._rewrapper.settled(view, record, target, refusing):
@@ -215,8 +216,6 @@ class KeyMover:
     def _finish(self, view: TenantView, record: TenantRecord, kek: Kek) -> None:
         lost, probe_digest = self._rewrapper.still_lost(view, record), self._probe(record, kek)
         platform = self._providers.platform_kek.locator
-        if self._unborn(view, record):
-            lost = record.lost_keks
         waits = platform in {kek.locator for kek in lost}
         if record.moving_from is None and lost == record.lost_keks and probe_digest == record.probe_digest:
             return
@@ -239,11 +238,6 @@ class KeyMover:
         if record.moving_from is not None:
             moved = {"from": record.moving_from, "to": record.kek}
             self._events.emit(KEK_CHANGED, record.tenant_id, moved)
-
-    def _unborn(self, view: TenantView, record: TenantRecord) -> bool:
-        # A process may be about to make the first row of a fallback's branch key: it must find the record as it was.
-        fallback = record.fallback_branch_key
-        return bool(fallback) and self._rows.read(view, fallback, ACTIVE) is None
 
     def _probe(self, record: TenantRecord, kek: Kek) -> str:
         # Asks the version that new data hangs on: an old one may be disabled without anything being withdrawn.

@@ -6,7 +6,7 @@ Each step is a conditional write that can be repeated (`core.service.key_mover` 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from core.domain.bindings import LostKek
 from core.domain.branch_keys import ACTIVE, StoredRow
@@ -107,6 +107,19 @@ class Rewrapper:
                 else:
                     done.waiting += 1
         return refusing
+
+    def bear(self, view: TenantView, record: TenantRecord, target: Target) -> None:
+        """Write the first version of a fallback's branch key where a process died before it did.
+
+        Whoever is about to write it finds this one: a branch key has one first version.
+
+        Raises:
+            As `rewrap`.
+        """
+        fallback = record.fallback_branch_key
+        if fallback and self._rows.read(view, fallback, ACTIVE) is None:
+            self._same(view, record)
+            self._writer.create(replace(record, branch_key_id=fallback), target.kek)
 
     def renew_active(self, view: TenantView, record: TenantRecord, target: Target) -> bool:
         """Have a new ACTIVE version born under the KEK in force, unless the one there is lies under it.

@@ -157,8 +157,9 @@ class RevocationChecks:
             return self._settle(record, {})
         kek = stored.row.kek
         skips = record.state is State.ACTIVE and not forced and not self._to_describe(turn)
-        if skips and self._reports.granted_within(record.tenant_id, kek, self._pace.used):
-            return self._settle(record, {})
+        ago = self._reports.granted_ago(record.tenant_id, kek)
+        if skips and ago < self._pace.used:
+            return self._settle(record, {"due": self._now().wall + self._pace.used - ago})
         if kek.locator == self._platform:
             # A move has just left the KEK that the state spoke of; it is the mover's to say where it ends.
             after = signalled(record, Signal.GRANTED, kek, self._now().wall)
@@ -176,7 +177,7 @@ class RevocationChecks:
         if after != record:
             self._write(record, after, revision, answer.server_time)
         if answer.granted:
-            self._reports.granted(view, kek, after)
+            self._reports.answered(record.tenant_id, kek)
         return self._settle(after, noted)
 
     def _after(
@@ -281,7 +282,8 @@ class RevocationChecks:
 
     def _settle(self, record: TenantRecord, noted: dict[str, object]) -> State:
         if record.state in CALM:
-            noted.update(due=self._now().wall + self._interval(record.tenant_id), attempts=0)
+            noted.setdefault("due", self._now().wall + self._interval(record.tenant_id))
+            noted["attempts"] = 0
         elif record.state is State.HOLD and record.withdrawal is not None and record.withdrawal.first_denial:
             noted.update(self._when_to_confirm(record.tenant_id, record.cause, record.withdrawal.first_denial))
         if noted:

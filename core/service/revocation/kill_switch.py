@@ -94,6 +94,7 @@ class KillSwitch:
 
         self._change(tenant_id, change, facts)
         self._turns.begin(tenant_id)
+        self._turns.note(tenant_id, described=0.0)  # whether it wraps is looked at again, too
         self._watch.add(tenant_id)
 
     def _after(self, record: TenantRecord, signal: Signal, by: str, back_to: State | None = None) -> TenantRecord:

@@ -89,7 +89,8 @@ class Reports:
             return None  # read since: another process has reached it
         if self._now().before(pause.until):
             return pause
-        if pause.silent and view.record.state in SILENT and not self._our_turn(view.tenant_id):
+        turns = kek != self._providers.platform_kek and view.record.state in SILENT
+        if pause.silent and turns and not self._our_turn(view.tenant_id):
             return self._pause(view, kek, pause.error, SILENT_FOR, silent=True)
         return None
 
@@ -132,10 +133,14 @@ class Reports:
         if asked_as.state in SILENT and kek.key.locator == asked_as.kek:
             self._signal(view, Signal.GRANTED, kek, since=asked_as.since)
 
-    def granted_within(self, tenant_id: str, kek: Kek, seconds: float) -> bool:
-        """Whether a request of this process had a real unwrap under a KEK lately."""
+    def answered(self, tenant_id: str, kek: Kek) -> None:
+        """A check had a real unwrap: no use of the key, but requests may ask it again."""
+        self._pauses.pop((tenant_id, kek.locator))
+
+    def granted_ago(self, tenant_id: str, kek: Kek) -> float:
+        """Seconds since a request of this process last had a real unwrap under a KEK; infinite if none had."""
         last = self._granted.get((tenant_id, kek.locator))
-        return last is not None and self._now().elapsed(last) < seconds
+        return float("inf") if last is None else self._now().elapsed(last)
 
     def denied(self, view: TenantView, stored: StoredRow, denial: Denial) -> KeysteadError:
         """Take note of a denial: have the whole fleet stop serving from its caches, if the state follows this KEK.

@@ -81,7 +81,7 @@ class Schedules:
         self._watch = watch
         self._now = now
         self._pools: dict[str, ThreadPoolExecutor] = {}
-        self._running: set[str] = set()
+        self._running: set[tuple[str, str]] = set()
         self._lock = Lock()
 
     def run(self, name: str, seconds: float, stopping: Callable[[], bool] = lambda: False) -> Ran:
@@ -152,9 +152,9 @@ class Schedules:
                 begun = False
                 break
             with self._lock:
-                if tenant_id in self._running:
+                if (pool, tenant_id) in self._running:
                     continue  # an earlier run still waits for its KMS
-                self._running.add(tenant_id)
+                self._running.add((pool, tenant_id))
             futures.append(self._submit(pool, tenant_id, act))
         ran.tenants += len(futures)
         done, _ = wait(futures, timeout=max(0.0, end - self._now().boot))
@@ -168,9 +168,9 @@ class Schedules:
         with self._lock:
             if name not in self._pools:
                 self._pools[name] = ThreadPoolExecutor(THREADS, thread_name_prefix=f"keystead-{name}")
-            return self._pools[name].submit(self._guarded, tenant_id, act)
+            return self._pools[name].submit(self._guarded, name, tenant_id, act)
 
-    def _guarded(self, tenant_id: str, act: Callable[[str], None]) -> str:
+    def _guarded(self, pool: str, tenant_id: str, act: Callable[[str], None]) -> str:
         try:
             act(tenant_id)
         except KeysteadError as error:
@@ -183,7 +183,7 @@ class Schedules:
             return "internal"
         finally:
             with self._lock:
-                self._running.discard(tenant_id)
+                self._running.discard((pool, tenant_id))
         return ""
 
     def _cursor(self) -> str:

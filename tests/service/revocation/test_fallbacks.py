@@ -608,7 +608,11 @@ def test_another_process_does_the_same_at_every_call(ends: bool) -> None:
     for at in range(Disturbed(ends).run()):
         disturbed = Disturbed(ends)
         other = disturbed.falling.world.process()
-        disturbed.run(at, "before", lambda name, disturbed=disturbed, other=other: disturbed.act(other))  # type: ignore[misc]
+
+        def meanwhile(name: str, disturbed: Disturbed = disturbed, other: Application = other) -> None:
+            disturbed.act(other)
+
+        disturbed.run(at, "before", meanwhile)
         if not ends:
             assert len(disturbed.messages) == 2, "both were served"
         disturbed.holds()

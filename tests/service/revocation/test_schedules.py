@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -215,10 +216,10 @@ def test_a_cursor_that_cannot_be_kept_costs_a_second_look(monkeypatch: pytest.Mo
     fleet = Fleet(2)
     write = fleet.world.tenants.write
 
-    def silent(tenant_id: str, *args: object, **kwargs: object) -> object:
+    def silent(tenant_id: str, *args: Any, **kwargs: Any) -> object:
         if tenant_id == SYSTEM:
             raise StoreUnavailable("the store does not answer")
-        return write(tenant_id, *args, **kwargs)  # type: ignore[arg-type]
+        return write(tenant_id, *args, **kwargs)
 
     monkeypatch.setattr(fleet.world.tenants, "write", silent)
     assert fleet.app.schedules.run("check", LONG) == Ran("check", 2, {}, finished=True)
@@ -499,10 +500,10 @@ def test_a_request_that_was_refused_counts_for_nothing(owned: Owned) -> None:
 class Described:
     """Counts how often a KMS is asked what it can tell."""
 
-    def __init__(self, world: World, warnings: tuple[str, ...] = ()) -> None:
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch, warnings: tuple[str, ...] = ()) -> None:
         self.count = 0
         self.warnings = warnings
-        world.kms.describe = self.describe  # type: ignore[method-assign]
+        monkeypatch.setattr(world.kms, "describe", self.describe)
 
     def describe(self, kek: Kek) -> KekDescription:
         self.count += 1
@@ -511,9 +512,9 @@ class Described:
 
 @pytest.mark.parametrize(("warnings", "every"), [((), 3600), (("Its end is near.",), 300)])
 def test_a_kms_is_asked_what_it_can_tell_hourly_and_more_often_where_it_warned(
-    owned: Owned, warnings: tuple[str, ...], every: int
+    owned: Owned, monkeypatch: pytest.MonkeyPatch, warnings: tuple[str, ...], every: int
 ) -> None:
-    described = Described(owned.world, warnings)
+    described = Described(owned.world, monkeypatch, warnings)
     found = []
     for second in range(0, 2 * every + 400, 20):
         before = described.count
