@@ -208,6 +208,10 @@ class Process:
         if self.plans and self.plans[0][0] == where:
             self.plans.pop(0)[1]()
 
+    def idle_until(self) -> float:
+        """When its scheduler next has something to do."""
+        return min([self.minute + 60, *self.app.schedules._watch._due.values()])
+
     def background(self) -> None:
         """What the host's scheduler does."""
         if self.frozen or self.busy:
@@ -307,10 +311,12 @@ class Fleet:
     # -- what happens ------------------------------------------------------------------------------------------------
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass, second by second, for everybody who is not frozen."""
+        """Let time pass for everybody who is not frozen: by the second where somebody has something to do."""
         end = self.time + seconds
         while self.time < end:
-            self.time = min(self.time + 1.0, end)
+            awake = [process.idle_until() for process in self.fleet if not process.frozen]
+            idle = min(awake, default=end) - self.time
+            self.time = min(self.time + max(1.0, idle), end)
             for process in self.fleet:
                 process.background()
             self._look()

@@ -106,7 +106,7 @@ class Schedule(RuleBasedStateMachine):
 
 TestSchedules = Schedule.TestCase
 TestSchedules.settings = settings(
-    max_examples=60,
+    max_examples=50,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
@@ -131,7 +131,7 @@ def tell(seed: int, steps: int = 30) -> Fleet:
 
 @pytest.mark.parametrize("block", range(4))
 def test_seeded_schedules(block: int) -> None:
-    for seed in range(block * 50, block * 50 + 50):
+    for seed in range(block * 30, block * 30 + 30):
         fleet = tell(seed)
         assert fleet.largest <= 60
         assert fleet.slowest <= 30
