@@ -49,7 +49,6 @@ class SingleFlight(Generic[T]):
             call: Fetches it.
             join_running: Whether a call that began before this one arrived may serve it. If not, this one waits for
                 it to end and then joins or begins a later one (DESIGN 5, rule 1: ``lease=0``).
-
             seconds: How long to wait for a running call.
 
         Raises:

@@ -171,7 +171,7 @@ class RevocationChecks:
         if answer.corrupt:
             answer = self._asking.probe(record, kek, provider)
         noted = self._described(record, kek, provider, turn, answer)
-        after = self._after(record, view, stored, provider, answer, turn, wraps="described" in noted)
+        after = self._after(record, view, stored, provider, answer, turn, wraps="described" in noted, forced=forced)
         if answer.granted and "described" in noted:
             after = replace(after, probe_digest=self._asking.kept_probe(record, kek, provider))
         if after != record:
@@ -190,10 +190,11 @@ class RevocationChecks:
         turn: Turn,
         *,
         wraps: bool,
+        forced: bool,
     ) -> TenantRecord:
         kek, now = stored.row.kek, self._now().wall
         if answer.granted:
-            if record.state is State.HOLD and now - parse_instant(record.since) < _steadies(turn):
+            if record.state is State.HOLD and not forced and now - parse_instant(record.since) < _steadies(turn):
                 return record  # it comes and goes: served by proof meanwhile
             if wraps or record.state is State.WRITE_BLOCKED:
                 wrapped = self._asking.wrap(record, kek, provider)

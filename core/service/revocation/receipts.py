@@ -133,11 +133,11 @@ class Receipts:
         return progress is not None and bool(progress.void or progress.reinstated)
 
     def list(self, tenant_id: str) -> Sequence[ReceiptEntry]:
-        """A tenant's latest receipts, newest last, each read off its own signed statement.
+        """A tenant's latest receipts, newest last, each read off its own signed statement; damaged ones are left out.
 
         Raises:
             StoreUnavailable: They cannot be read now.
-            StoreCorrupt: One does not verify, or is missing.
+            StoreCorrupt: The list itself is damaged.
         """
         ids = self._documents.ids(tenant_id)
         keys = self._keys() if ids else {}
@@ -158,7 +158,8 @@ class Receipts:
 
         Raises:
             NotFound: There is none of this id.
-            StoreUnavailable, StoreCorrupt: As `list`.
+            StoreUnavailable: It cannot be read now.
+            StoreCorrupt: It does not verify.
         """
         progress = self._documents.read(tenant_id, receipt_id)[0] if is_id(receipt_id) else None
         if progress is None or not progress.statement:

@@ -518,6 +518,7 @@ def test_a_kms_is_asked_what_it_can_tell_hourly_and_more_often_where_it_warned(
     found = []
     for second in range(0, 2 * every + 400, 20):
         before = described.count
+        owned.app.checks._uses.note("acme")
         owned.app.schedules.run("check", LONG)
         if described.count > before:
             found.append(second)
