@@ -14,7 +14,7 @@ from benchmarks.revocation.microburst import TOOL
 from benchmarks.revocation.outage import BRIEF, BYTES, CALLS, PATIENT, Scale, Weathered, run
 from benchmarks.revocation.targets import judge_outage
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("revocation")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("revocation-outage")]
 
 SCALE = Scale(
     outage=9,
@@ -33,7 +33,7 @@ BUSY = 8
 """Seconds that a call may wait for a processor that others use."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def weathered(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Weathered]:
     """What became of the tenants."""
     if not TOOL.exists():

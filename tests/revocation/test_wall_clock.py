@@ -20,7 +20,7 @@ from core.bootstrap import Config
 from core.domain.withdrawals import ACCESS_CAUSES
 from tests.aws.ministack import TOOL
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("revocation")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("revocation-wall-clock")]
 
 CONFIRM = 2
 PACE = Pace(lease=2, confirm=CONFIRM, apart=1, warm=2.5, withdrawn=1, jitter=2, patience=25, after=1.5)
@@ -38,7 +38,7 @@ ACTS = (*ON_EMULATORS, *ON_MINISTACK)
 BYSTANDERS = ("aws-bystander", "az-bystander", "ms-bystander")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Withdrawals:
     """All that was measured."""
     settings = {"KEYSTEAD_CONFIRM_AFTER": f"{CONFIRM}"}
