@@ -271,7 +271,9 @@ class RevocationChecks:
         # At most hourly, unless there is something to warn of; and when a key turns out to be off, for its date.
         noted: dict[str, object] = {"checked": self._now().wall}
         off = answer.denial is not None and record.state is State.HOLD
-        if off or (answer.granted and self._to_describe(turn)):
+        # A revoked key that unwraps comes back first: whether it wraps, and all else, is for the check after that.
+        looks = answer.granted and record.state is not State.REVOKED and self._to_describe(turn)
+        if off or looks:
             warnings = self._asking.warnings(kek, provider, self._now().wall)
             if warnings is not None:
                 noted.update(described=self._now().wall, warnings=warnings)

@@ -13,7 +13,7 @@ from core.domain.states import Signal, State
 from core.domain.tenants import TenantRecord
 from core.domain.timing import Instant
 from core.domain.withdrawals import ACCESS_CAUSES
-from core.errors import Denial, KeysteadError, OwnFault, Silence, Unasked, VendorFault
+from core.errors import Denial, KeysteadError, OwnFault, Silence, VendorFault
 from core.service.lru import LruCache
 from core.service.providers import Providers
 from core.service.revocation.guard import GuardFinding, VendorFaultGuard
@@ -108,8 +108,6 @@ class Reports:
             What a request without a cached key hears.
         """
         error = self._providers.refusal(view.tenant_id, kek, silence)
-        if isinstance(silence, Unasked):
-            return error
         self._pause(view, kek, error, SILENT_FOR, silent=True)
         if kek != self._providers.platform_kek and not isinstance(silence, OwnFault):
             self._watch.add(view.tenant_id)

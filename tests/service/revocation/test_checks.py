@@ -321,6 +321,21 @@ class TestRestoration:
         assert max(gaps) <= 20.2
         assert gaps[-3:] == pytest.approx([20, 20, 20], abs=0.2)
 
+    def test_a_key_that_comes_back_for_reading_only_is_restored_at_once(self, owned: Owned) -> None:
+        """Unwraps, and does not wrap: reading is back with the first check, the state says so with the next."""
+        owned.revoke()
+        owned.world.clock.advance(7200)  # so that the check would look at more than the unwrap
+
+        def unwraps_only(operation: str, context: dict[str, str]) -> None:
+            if operation == "wrap" and context.get("kms-arn") == "local:customer-acme":
+                raise Denial("no", cause="policy", kms_code="No")
+
+        owned.world.kms.trouble = unwraps_only  # type: ignore[assignment]
+        assert owned.check() is State.ACTIVE
+        assert owned.outcome() == "ok"
+        assert owned.check() is State.WRITE_BLOCKED
+        assert owned.outcome() == "ok"
+
     def test_an_answer_to_a_question_of_before_restores_nothing(self, owned: Owned) -> None:
         """Granted, and while the answer was on its way the key was turned off and confirmed by another process."""
         owned.deny()
