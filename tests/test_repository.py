@@ -1,6 +1,7 @@
 """What must hold of the repository itself: nothing of one machine in it, pins by hash, promises of the Makefile."""
 
 import json
+import os
 import re
 import subprocess
 import tomllib
@@ -48,6 +49,13 @@ def pins(requirements: str) -> dict[str, str]:
 def project() -> dict[str, object]:
     loaded: dict[str, object] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return loaded
+
+
+@pytest.mark.xdist_group("a-group")
+def test_tests_of_a_group_are_told_so(request: pytest.FixtureRequest) -> None:
+    """Versions of pytest and pytest-xdist that do not fit leave groups out silently: all is then set up per worker."""
+    distributed = "PYTEST_XDIST_WORKER" in os.environ and request.config.getvalue("loadgroup")
+    assert request.node.nodeid.endswith("@a-group") is bool(distributed)
 
 
 @pytest.mark.parametrize(

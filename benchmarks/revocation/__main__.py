@@ -17,6 +17,7 @@ from benchmarks.revocation import outage, report
 from benchmarks.revocation.course import Pace
 from benchmarks.revocation.microburst import NotStarted
 from benchmarks.revocation.run import Withdrawals, emulators, on_ministack, run
+from benchmarks.revocation.service import NotServed
 
 PACE = Pace(lease=60, confirm=60, apart=50, warm=55, withdrawn=45, jitter=25, patience=30, after=5)
 """The service's default settings. Probing has slowed down to its last pace 43 s after a withdrawal."""
@@ -52,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         found = measured(kind)
-    except NotStarted as error:
+    except (NotStarted, NotServed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     path = report.write(found, chosen.results)
@@ -68,6 +69,7 @@ def measured(kind: str) -> report.Results:
 
     Raises:
         NotStarted: A tool is not set up.
+        NotServed: A worker does not serve a tenant before anything happens to its key.
     """
     begun, load, date = perf_counter(), machine.load(), datetime.now(UTC).isoformat(timespec="seconds")
 

@@ -19,7 +19,7 @@ from benchmarks.revocation.aws import AwsCustomers
 from benchmarks.revocation.course import count_lost, with_own_key
 from benchmarks.revocation.microburst import microburst
 from benchmarks.revocation.refusals import Refusals, TimedKms
-from benchmarks.revocation.service import SET_UP_TOGETHER, Deployment, deployed
+from benchmarks.revocation.service import SET_UP_TOGETHER, Deployment, deployed, wait_until_served
 from benchmarks.revocation.use import Use
 from functions.emulators.kms import LOCAL_ACCESS_KEY_ID, LOCAL_PRINCIPAL, LOCAL_SECRET_ACCESS_KEY
 from functions.emulators.wire import serve
@@ -57,7 +57,7 @@ class Scale:
         brief: And of those that do not.
         shapes: Shapes of trouble that there are brief tenants for.
         recovery: How long all may take to serve again.
-        warm: How long keys are used before.
+        warm: How long keys are used before, at least.
         every: From one call of a `Use` to its next.
     """
 
@@ -129,6 +129,7 @@ def run(directory: Path, scale: Scale, say: Callable[[str], None]) -> list[Weath
 
     Raises:
         NotStarted: microburst is not set up.
+        NotServed: A worker does not serve a tenant before there is an outage.
     """
     kms = TimedKms(Refusals())
     kms.add_principal(LOCAL_ACCESS_KEY_ID, LOCAL_SECRET_ACCESS_KEY, LOCAL_PRINCIPAL)
@@ -151,6 +152,7 @@ def run(directory: Path, scale: Scale, say: Callable[[str], None]) -> list[Weath
         arns = {each.tenant: kek for each, kek in zip(found, keks, strict=True)}
         uses = {each.tenant: deployment.use(each.tenant) for each in found}
         time.sleep(scale.warm)
+        wait_until_served(use for tenant in uses.values() for use in tenant)
         say(f"an outage of {scale.outage:g} s")
         began = time.monotonic()
         calls.break_calls([_call(arns[each.tenant], CALLS[each.trouble]) for each in _in(found, CALLS)])

@@ -16,7 +16,7 @@ from benchmarks.revocation import aws, azure, ministack
 from benchmarks.revocation.acts import Act, OwnKey, Tenant
 from benchmarks.revocation.course import Course, Pace, Timing, count_lost, with_own_key
 from benchmarks.revocation.refusals import Refusals, TimedAzure, TimedKms
-from benchmarks.revocation.service import SET_UP_TOGETHER, Deployment, deployed
+from benchmarks.revocation.service import SET_UP_TOGETHER, Deployment, deployed, wait_until_served
 from benchmarks.revocation.use import Use
 from functions.emulators.azure_wire import serve as serve_azure
 from functions.emulators.kms import LOCAL_ACCESS_KEY_ID, LOCAL_PRINCIPAL, LOCAL_SECRET_ACCESS_KEY
@@ -136,6 +136,9 @@ def run(sites: Sequence[Site], pace: Pace, say: Say, only: Callable[[Act], bool]
         pace: How long everything takes.
         say: Told what is under way.
         only: Which acts.
+
+    Raises:
+        NotServed: A worker does not serve a tenant before there is an act.
     """
     random = Random(SEED)
     courses = [
@@ -153,6 +156,7 @@ def run(sites: Sequence[Site], pace: Pace, say: Say, only: Callable[[Act], bool]
     bystanders = [(site, name, cloud, site.deployment.use(name)) for site, name, cloud, _ in idle]
     uses = [course.use() for course in courses]
     time.sleep(pace.warm)
+    wait_until_served(use for pair in (*uses, *(pair for *_, pair in bystanders)) for use in pair)
     say(f"{len(courses)} acts of withdrawal")
     with ThreadPoolExecutor(len(courses), thread_name_prefix="course") as pool:
         timings = list(pool.map(Course.run, courses, keys, uses))

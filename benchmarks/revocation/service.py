@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,23 @@ LOOK_EVERY = 0.05
 SET_UP_TOGETHER = 4
 """Tenants whose keys are set up at one time."""
 TOKEN_LIFETIME = 2 * 3600
+SERVED_WITHIN = 60.0
+"""Seconds in which a worker serves a tenant for the first time, on a machine however busy."""
+
+
+class NotServed(Exception):
+    """A worker does not serve a tenant although nothing is wrong with its key."""
+
+
+def wait_until_served(uses: Iterable[Use]) -> None:
+    """Wait until all are served: a worker that does not hold a key yet has none to measure, or to serve in a grace.
+
+    Raises:
+        NotServed: One is not, for a minute.
+    """
+    for use in uses:
+        if use.wait(0, served=True, seconds=SERVED_WITHIN) is None:
+            raise NotServed(f"{use.tenant_id} is not served by {use.worker}")
 
 
 class Observer:

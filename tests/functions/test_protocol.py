@@ -159,7 +159,9 @@ def test_who_takes_answers_slowly_is_not_dropped(port: int, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    "after", [b"\r\n", b"GET /heal", ENCRYPT + TOKEN.replace(b"Bearer ", b"Bearer x") + b"Content-Length: 9\r\n\r\n1"]
+    "after",
+    [b"\r\n", b"GET /heal", ENCRYPT + TOKEN.replace(b"Bearer ", b"Bearer x") + b"Content-Length: 9\r\n\r\n1"],
+    ids=["line", "half", "body"],  # A token in a name would be another one in every process that collects the tests.
 )
 def test_who_asks_for_nothing_more_is_let_go(
     server: Server, port: int, monkeypatch: pytest.MonkeyPatch, after: bytes
