@@ -13,6 +13,7 @@ from core.service.activation import Activation
 from core.service.alarms import Alarms
 from core.service.approvals import Approvals
 from core.service.audit import AuditTrail
+from core.service.audit_copies import AuditCopies
 from core.service.branch_key_writer import BranchKeyWriter
 from core.service.branch_keys import BranchKeys
 from core.service.encryption import EncryptionService
@@ -31,6 +32,7 @@ from core.service.kms_budget import KmsBudget
 from core.service.probes import Probes
 from core.service.providers import Providers
 from core.service.refusals import Refusals
+from core.service.revocation.store_restores import StoreRestores
 from core.service.rewrapper import Rewrapper
 from core.service.rotation import RotationService
 from core.service.row_checks import RowChecks
@@ -134,6 +136,7 @@ def assemble(config: Config, leaves: Leaves) -> Application:
         backup_retention_days=config.backup_retention_days,
     )
     rotation = RotationService(gate, rows, writer, mover, tenants, versions)
+    copies = AuditCopies(leaves.audit_log, audit)
     refusals = Refusals(audit, timekeeper.now)
     claims = KekClaims(leaves.tenant_store, macs)
     setup_kits = SetupKits(tenants, records, providers)
@@ -180,6 +183,17 @@ def assemble(config: Config, leaves: Leaves) -> Application:
         budget=budget,
         checks=revocation.checks,
         kill_switch=revocation.kill_switch,
+        store_restores=StoreRestores(
+            records=records,
+            copies=copies,
+            rotation=rotation,
+            gate=gate,
+            turns=revocation.turns,
+            watch=revocation.watch,
+            teller=revocation.teller,
+            now=timekeeper.now,
+            platform=leaves.platform_kek.locator,
+        ),
         receipts=revocation.receipts,
         key_policies=KeyPolicies(tenants, records, gate, caps),
         approvals=Approvals(leaves.tenant_store, macs, alarms, timekeeper.now),
@@ -194,6 +208,7 @@ def assemble(config: Config, leaves: Leaves) -> Application:
         tenants=tenants,
         rotation=rotation,
         audit=audit,
+        audit_copies=copies,
         gate=gate,
         refusals=refusals,
         key_configuration=key_configuration,

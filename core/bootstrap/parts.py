@@ -15,6 +15,7 @@ from core.domain.offerings import DEFAULT_OFFERINGS, Offerings
 from core.domain.vaults import CloudName
 from core.ports import AuditLog, Clock, Events, KeyConnector, KeyProvider, KeyStore, Signer, TenantStore
 from core.service.audit import AuditTrail
+from core.service.audit_copies import AuditCopies
 from core.service.branch_keys import BranchKeys
 from core.service.encryption import CacheLimits, EncryptionService
 from core.service.key_configuration import KeyConfiguration
@@ -182,6 +183,7 @@ class Application:
     tenants: Tenants
     rotation: RotationService
     audit: AuditTrail
+    audit_copies: AuditCopies
     gate: StateGate
     refusals: Refusals
     key_configuration: KeyConfiguration

@@ -70,3 +70,29 @@ class AuditHead:
 
 
 EMPTY_HEAD = AuditHead(0, GENESIS)
+
+
+def fault(entry: AuditEntry, chain: str, head: AuditHead, expected: str = "") -> str:
+    """What is wrong with an entry as the next one of a chain; "" if nothing is.
+
+    Args:
+        entry: The entry.
+        chain: The chain it must belong to.
+        head: The entry before it.
+        expected: The hash that a signed checkpoint gives it, or "".
+    """
+    if entry.chain != chain:
+        return "the entry belongs to another chain"
+    if entry.sequence != head.sequence + 1:
+        return "an entry is missing or out of order"
+    if entry.previous != head.hash:
+        return "the entry does not link to the one before it"
+    try:
+        changed = entry.computed_hash() != entry.hash
+    except (ValueError, RecursionError):  # holds what canonical JSON cannot, so it was never written like this
+        changed = True
+    if changed:
+        return "the entry was changed"
+    if expected not in ("", entry.hash):
+        return "the entry differs from what a signed checkpoint says"
+    return ""

@@ -52,6 +52,7 @@ class Signal(StrEnum):
     WRITE_REFUSED = "write_refused"
     SUSPEND = "suspend"
     RESUME = "resume"
+    STORE_RESTORED = "store_restored"
 
 
 MEANINGS: dict[Signal, str] = {
@@ -69,6 +70,7 @@ MEANINGS: dict[Signal, str] = {
     Signal.WRITE_REFUSED: "the key unwraps, but does not wrap",
     Signal.SUSPEND: "the kill switch was turned on",
     Signal.RESUME: "the kill switch was turned off",
+    Signal.STORE_RESTORED: "the store was restored from a backup, so the state is that of another day",
 }
 
 
@@ -131,7 +133,7 @@ RULES: dict[State, Rule] = {
         True,
         True,
         KeyRevoked,
-        "The tenant's KMS refused once; the refusal is being confirmed.",
+        "The tenant's KMS refused once, or a backup was restored: every call asks it until that is settled.",
         "Wait for the answer.",
         proves=True,
     ),
@@ -174,6 +176,7 @@ TABLE: tuple[Transition, ...] = (
     Transition(Signal.MOVE, (_NOT_YET_OWN | _OWN | {State.HOLD, State.REVOKED}) - {State.ACTIVE}, State.ACTIVE),
     Transition(Signal.REVERT, _OWN | {State.SCHEDULED, State.HOLD}, State.PLATFORM),
     Transition(Signal.DENIED, _NOT_YET_OWN | _OWN, State.HOLD),
+    Transition(Signal.STORE_RESTORED, _NOT_YET_OWN | _OWN, State.HOLD),
     Transition(Signal.CONFIRMED, frozenset({State.HOLD}), State.REVOKED),
     Transition(Signal.GRANTED, (_OWN | {State.HOLD, State.REVOKED}) - {State.ACTIVE}, State.ACTIVE),
     Transition(Signal.GRANTED, frozenset({State.HOLD}), State.PLATFORM),

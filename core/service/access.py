@@ -91,6 +91,7 @@ class Op:
     KEY_POLICY = Operation("key.policy", Permission.KEY_MANAGE, "control", "SUPPORT", operator_too=True)
     KEY_SUSPEND = Operation("key.suspend", Permission.KEY_SUSPEND, "control", "SUPPORT", operator_too=True)
     KEY_RESUME = Operation("key.resume", Permission.KEY_MANAGE, "control", "SUPPORT")
+    STORE_RESTORED = Operation("store.restored", Permission.PLATFORM_OPERATE, "control", "SUPPORT")
     RECEIPT_LIST = Operation("receipt.list", Permission.AUDIT_READ, "read", "CUSTOMER_READ")
     RECEIPT_SHOW = Operation("receipt.show", Permission.AUDIT_READ, "read", "CUSTOMER_READ")
     KEY_SETUP = Operation("key.setup", Permission.KEY_MANAGE, "read", "CUSTOMER_READ")

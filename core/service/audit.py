@@ -11,7 +11,7 @@ from typing import Any
 from zlib import crc32
 
 from core.domain import jws
-from core.domain.audit import EMPTY_HEAD, AuditEntry, AuditHead
+from core.domain.audit import EMPTY_HEAD, AuditEntry, AuditHead, fault
 from core.domain.branch_keys import CREATE_TIME_FORMAT
 from core.domain.timing import Instant
 from core.errors import Conflict, InvalidRequest, KeysteadError, StoreCorrupt, StoreUnavailable
@@ -160,6 +160,24 @@ class AuditTrail:
         self.checkpoint(chain)
         return tuple(self._kept(chain)[0])
 
+    def statement(self, chain: str, statement: str) -> tuple[int, str]:
+        """What a signed checkpoint says: sequence and hash of the entry that it names.
+
+        Args:
+            chain: The chain that it must be of.
+            statement: A compact JWS.
+
+        Raises:
+            InvalidRequest: It is none of this deployment's, or of another chain.
+        """
+        body = jws.verify(statement, self._signer.jwks())
+        sequence, entry_hash = body.get("sequence"), body.get("hash")
+        if body.get("chain") != chain or body.get("typ") != STATEMENT:
+            raise InvalidRequest("the checkpoint is of another chain")
+        if type(sequence) is not int or not isinstance(entry_hash, str):
+            raise InvalidRequest("the checkpoint does not name an entry")
+        return sequence, entry_hash
+
     def verify(self, chain: str, *, checkpoints: Sequence[str] = ()) -> AuditVerdict:
         """Check a whole chain: every link, the head, and every checkpoint kept here or given.
 
@@ -176,7 +194,7 @@ class AuditTrail:
             # One that is kept here and elsewhere is one.
             statements = list(dict.fromkeys([*self._kept(chain)[0], *checkpoints]))
             for statement in statements:
-                sequence, entry_hash = self._read_statement(chain, statement)
+                sequence, entry_hash = self.statement(chain, statement)
                 if expected.setdefault(sequence, entry_hash) != entry_hash:
                     raise InvalidRequest("two checkpoints of one entry differ")
         except (InvalidRequest, StoreCorrupt) as error:
@@ -205,18 +223,9 @@ class AuditTrail:
 
     def _sequence(self, chain: str, statement: str) -> int:
         try:
-            return self._read_statement(chain, statement)[0]
+            return self.statement(chain, statement)[0]
         except InvalidRequest:
             raise StoreCorrupt("a stored audit checkpoint does not verify") from None
-
-    def _read_statement(self, chain: str, statement: str) -> tuple[int, str]:
-        body = jws.verify(statement, self._signer.jwks())
-        sequence, entry_hash = body.get("sequence"), body.get("hash")
-        if body.get("chain") != chain or body.get("typ") != STATEMENT:
-            raise InvalidRequest("the checkpoint is of another chain")
-        if type(sequence) is not int or not isinstance(entry_hash, str):
-            raise InvalidRequest("the checkpoint does not name an entry")
-        return sequence, entry_hash
 
     def _walk(self, chain: str, expected: Mapping[int, str]) -> tuple[AuditHead, str]:
         head = EMPTY_HEAD
@@ -227,7 +236,7 @@ class AuditTrail:
             except StoreCorrupt:
                 return head, "the stored entry cannot be read"
             for entry in page:
-                if problem := _fault(entry, chain, head, expected):
+                if problem := fault(entry, chain, head, expected.get(entry.sequence, "")):
                     return head, problem
                 head = AuditHead(entry.sequence, entry.hash)
                 if head.sequence == end.sequence and head != end:
@@ -245,21 +254,3 @@ class AuditTrail:
 
     def _time(self) -> str:
         return datetime.fromtimestamp(self._now().wall, UTC).strftime(CREATE_TIME_FORMAT)
-
-
-def _fault(entry: AuditEntry, chain: str, head: AuditHead, expected: Mapping[int, str]) -> str:
-    if entry.chain != chain:
-        return "the entry belongs to another chain"
-    if entry.sequence != head.sequence + 1:
-        return "an entry is missing or out of order"
-    if entry.previous != head.hash:
-        return "the entry does not link to the one before it"
-    try:
-        changed = entry.computed_hash() != entry.hash
-    except (ValueError, RecursionError):  # holds what canonical JSON cannot, so it was never written like this
-        changed = True
-    if changed:
-        return "the entry was changed"
-    if expected.get(entry.sequence, entry.hash) != entry.hash:
-        return "the entry differs from what a signed checkpoint says"
-    return ""

@@ -17,6 +17,7 @@ from core.service.kms_budget import KmsBudget
 from core.service.revocation.checks import RevocationChecks
 from core.service.revocation.kill_switch import KillSwitch
 from core.service.revocation.receipts import Receipts
+from core.service.revocation.store_restores import StoreRestores
 from core.service.rotation import RotationService
 from core.service.setup_kits import SetupKits
 from core.service.status import StatusService
@@ -43,6 +44,7 @@ class Parts:
     budget: KmsBudget
     checks: RevocationChecks
     kill_switch: KillSwitch
+    store_restores: StoreRestores
     receipts: Receipts
     key_policies: KeyPolicies
     approvals: Approvals

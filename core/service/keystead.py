@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from core.domain.audit import AuditEntry
+from core.domain.audit_copies import ChainCopy
 from core.domain.tenants import SYSTEM, TenantRecord, check_tenant_id
 from core.errors import InvalidRequest, KeysteadError, ProviderSignal, ServiceFault, StoreUnavailable
 from core.service.access import Caller, Op, Operation
@@ -17,6 +18,7 @@ from core.service.results import (
     EncryptItem,
     Health,
 )
+from core.service.revocation.store_restores import AfterRestore
 
 MAX_BATCH = 100
 T = TypeVar("T")
@@ -72,6 +74,18 @@ class Keystead(KeyOperations):
             changes = {name: value for name, value in changes.items() if value is not None}
             facts.update(changes)
             return self._parts.tenants.update(tenant_id, **changes)
+
+    def store_restored(self, caller: Caller, chain: str, copy: ChainCopy | None = None) -> AfterRestore:
+        """Put a tenant, or the operator's chain, in order after a restore; see `StoreRestores.order`.
+
+        Raises:
+            InvalidRequest: The copy is of another chain.
+        """
+        tenant_id = None if chain == SYSTEM else check_tenant_id(chain)
+        with self._parts.gate.enter(caller, Op.STORE_RESTORED, tenant_id) as facts:
+            if copy is not None and copy.chain != chain:
+                raise InvalidRequest("the copy is of another audit chain")
+            return self._parts.store_restores.order(chain, caller.subject, copy, facts)
 
     def encrypt(self, caller: Caller, tenant_id: str, plaintext: bytes, context: Mapping[str, str]) -> bytes:
         """Encrypt one value; see `EncryptionService.encrypt`."""

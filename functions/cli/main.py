@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from functions.cli.after_restore import after_restore
 from functions.cli.app import HELP, Cli, exit_code_table
 from functions.cli.audit import audit
+from functions.cli.audit_export import export
 from functions.cli.decrypt import decrypt
 from functions.cli.demo.command import demo
 from functions.cli.emulator import emulator
@@ -64,9 +66,11 @@ for command in (
     receipts,
     receipt,
     audit,
+    after_restore,
     emulator,
 ):
     cli.add_command(command)
+audit.add_command(export)
 
 
 def main() -> None:

@@ -75,7 +75,20 @@ def test_the_commands_of_the_design() -> None:
     assert set(ALL) == {
         f"keystead {name}"
         for name in (
-            *("audit verify", "check", "decrypt", "demo", "encrypt", "inspect", "rotate", "serve", "status", "token"),
+            *(
+                "after-restore",
+                "audit export",
+                "audit verify",
+                "check",
+                "decrypt",
+                "demo",
+                "encrypt",
+                "inspect",
+                "rotate",
+                "serve",
+                "status",
+                "token",
+            ),
             *("policy", "receipt verify", "receipts", "resume", "suspend", "timeline"),
             *(f"tenant {name}" for name in ("create", "list", "show", "update")),
             *(f"key {name}" for name in KEY_COMMANDS),

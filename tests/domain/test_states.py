@@ -110,6 +110,15 @@ WRITTEN: dict[Signal, dict[State, tuple[State, ...]]] = {
         REVOKED: (SUSPENDED,),
     },
     Signal.RESUME: {SUSPENDED: (PLATFORM, SCHEDULED, ACTIVE, HOLD, REVOKED)},
+    Signal.STORE_RESTORED: {
+        PLATFORM: (HOLD,),
+        SCHEDULED: (HOLD,),
+        ACTIVE: (HOLD,),
+        DEGRADED: (HOLD,),
+        UNREACHABLE: (HOLD,),
+        WRITE_BLOCKED: (HOLD,),
+        NETWORK_BLOCKED: (HOLD,),
+    },
 }
 """The whole table once more, written out, so that nobody opens a transition by a slip: where each signal leads from
 each state, first where it leads if nothing is known of what the state came from. What is missing changes nothing."""

@@ -48,6 +48,7 @@ CALLS: dict[str, tuple[Operation, Call]] = {
     "key_setup": (Op.KEY_SETUP, lambda k, c, w: k.key_setup(c, "acme", "local")),
     "key_export": (Op.KEY_EXPORT, lambda k, c, w: k.key_export(c, "acme")),
     "suspend_key": (Op.KEY_SUSPEND, lambda k, c, w: k.suspend_key(c, "acme", "an incident")),
+    "store_restored": (Op.STORE_RESTORED, lambda k, c, w: k.store_restored(c, "acme")),
     "resume_key": (Op.KEY_RESUME, lambda k, c, w: k.resume_key(c, "acme")),
     "set_policy": (Op.KEY_POLICY, lambda k, c, w: k.set_policy(c, "acme", PolicyChange(lease=30))),
     "list_receipts": (Op.RECEIPT_LIST, lambda k, c, w: k.list_receipts(c, "acme")),

@@ -23,6 +23,18 @@ RESUMED_AS = frozenset({State.PLATFORM, State.SCHEDULED, State.ACTIVE, State.HOL
 MAX_REASON = 200
 
 
+def suspended(record: TenantRecord, now: float, by: str) -> TenantRecord:
+    """The record with the kill switch on.
+
+    Args:
+        record: As it is, in another state than ``suspended``.
+        now: Seconds since the epoch.
+        by: Who ordered it.
+    """
+    resume_to = record.state if record.state in RESUMED_AS else State.ACTIVE
+    return replace(record.after(Signal.SUSPEND, now, change_id=str(uuid4()), by=by), resume_to=resume_to.value)
+
+
 class KillSwitch:
     """Suspends and resumes.
 
@@ -71,10 +83,7 @@ class KillSwitch:
         self._gate.purge(tenant_id)
 
         def change(record: TenantRecord) -> TenantRecord | None:
-            if record.state is State.SUSPENDED:
-                return None
-            resume_to = record.state if record.state in RESUMED_AS else State.ACTIVE
-            return replace(self._after(record, Signal.SUSPEND, subject), resume_to=resume_to.value)
+            return None if record.state is State.SUSPENDED else suspended(record, self._now().wall, subject)
 
         self._change(tenant_id, change, facts)
         self._gate.purge(tenant_id)
@@ -90,17 +99,15 @@ class KillSwitch:
             if record.state is not State.SUSPENDED:
                 return None
             back_to = State(record.resume_to or State.HOLD.value)
-            return replace(self._after(record, Signal.RESUME, subject, back_to), resume_to="")
+            cause = "" if record.withdrawal is None else record.withdrawal.cause
+            now, change_id = self._now().wall, str(uuid4())
+            after = record.after(Signal.RESUME, now, change_id=change_id, cause=cause, by=subject, back_to=back_to)
+            return replace(after, resume_to="")
 
         self._change(tenant_id, change, facts)
         self._turns.begin(tenant_id)
         self._turns.note(tenant_id, described=0.0)  # whether it wraps is looked at again, too
         self._watch.add(tenant_id)
-
-    def _after(self, record: TenantRecord, signal: Signal, by: str, back_to: State | None = None) -> TenantRecord:
-        now, denied = self._now().wall, record.withdrawal
-        cause = denied.cause if denied is not None and signal is Signal.RESUME else ""
-        return record.after(signal, now, change_id=str(uuid4()), cause=cause, by=by, back_to=back_to)
 
     def _change(
         self, tenant_id: str, change: Callable[[TenantRecord], TenantRecord | None], facts: dict[str, Any]

@@ -52,7 +52,7 @@ def signalled(
         by=by,
         back_to=back_to,
     )
-    if signal is Signal.DENIED:
+    if signal in (Signal.DENIED, Signal.STORE_RESTORED):
         return replace(after, withdrawal=_withdrawal(record, kek, now, denial if dated else None, denial))
     return replace(after, withdrawal=None) if signal in ENDS else after
 

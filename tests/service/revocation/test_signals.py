@@ -54,7 +54,7 @@ def test_every_signal_in_every_state(state: State, signal: Signal, known: Withdr
         change.id, instant(NOW), state.value, target.value, signal.value, "policy", "local:acme", "r-1", "bob"
     )
     withdrawal = after.withdrawal
-    if signal is Signal.DENIED:
+    if signal in (Signal.DENIED, Signal.STORE_RESTORED):
         back_to = state.value if state in {State.PLATFORM, State.SCHEDULED} else "active"
         assert withdrawal == Withdrawal(
             "local:acme", "policy", "AccessDenied", "r-1", instant(NOW), back_to=back_to, lease=45, outage_grace=500
@@ -85,6 +85,13 @@ def test_a_denial_heard_by_a_clock_that_is_off_is_written_and_not_dated() -> Non
     assert dated is not None
     assert dated.first_denial == instant(NOW)
     assert undated == replace(dated, first_denial="")
+
+
+def test_after_a_restore_nothing_was_denied_yet_and_the_way_back_is_known() -> None:
+    for state, back_to in ((State.ACTIVE, "active"), (State.DEGRADED, "active"), (State.SCHEDULED, "scheduled")):
+        after = signalled(record(state), Signal.STORE_RESTORED, KEK, NOW, by="bob")
+        assert (after.state, after.cause, after.untold[0].by) == (State.HOLD, "", "bob")
+        assert after.withdrawal == Withdrawal("local:acme", "", "", "", "", back_to=back_to, lease=45, outage_grace=500)
 
 
 def test_two_changes_have_two_names() -> None:

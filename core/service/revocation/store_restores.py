@@ -1,0 +1,168 @@
+"""After a store was restored from a backup: no state of another day is believed (DESIGN 5, rule 6).
+
+The record of a tenant that comes out of a backup is genuine, and old: the key may have been withdrawn since, the kill
+switch turned on, another key brought. So each tenant with a key of its own goes into ``hold``, where its KMS is asked
+anew for every call, until a check finds out. What no KMS knows is replayed from the audit chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from core.domain.audit_copies import ChainCopy
+from core.domain.histories import History, merged, recall
+from core.domain.kek import Kek
+from core.domain.states import Signal, State
+from core.domain.tenants import SYSTEM, TenantRecord
+from core.domain.timing import Instant
+from core.errors import KeysteadError
+from core.service.audit_copies import AuditCopies, PutBack
+from core.service.revocation.kill_switch import suspended
+from core.service.revocation.signals import signalled
+from core.service.revocation.telling import Teller
+from core.service.revocation.turns import Turns
+from core.service.revocation.watch import Watch
+from core.service.rotation import RotationService
+from core.service.state_gate import StateGate
+from core.service.tenant_records import TenantRecords
+
+
+@dataclass(frozen=True, slots=True)
+class AfterRestore:
+    """What was made of a tenant.
+
+    Attributes:
+        tenant_id: The tenant; ``_system`` for the operator's own chain.
+        before: State of its key in the backup; "" where the backup has no such tenant.
+        after: State now.
+        reasons: Why it is suspended, for people; empty if the chain has no reason.
+        lost: What the backup does not have, for people.
+        entries: Entries of the audit chain that were put back.
+    """
+
+    tenant_id: str
+    before: str = ""
+    after: str = ""
+    reasons: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    entries: int = 0
+
+
+class StoreRestores:
+    """Orders what has to be done after a restore.
+
+    Args:
+        records: Hold the tenants' records.
+        copies: Read the audit chains, and put back what they lost.
+        rotation: Knows the ACTIVE row.
+        gate: Holds the tenant views.
+        turns: Have a key checked soon.
+        watch: Likewise.
+        teller: Tells changes of state.
+        now: Reads both clocks.
+        platform: Locator of the platform's KEK.
+    """
+
+    def __init__(
+        self,
+        *,
+        records: TenantRecords,
+        copies: AuditCopies,
+        rotation: RotationService,
+        gate: StateGate,
+        turns: Turns,
+        watch: Watch,
+        teller: Teller,
+        now: Callable[[], Instant],
+        platform: str,
+    ) -> None:
+        self._records = records
+        self._copies = copies
+        self._rotation = rotation
+        self._gate = gate
+        self._turns = turns
+        self._watch = watch
+        self._teller = teller
+        self._now = now
+        self._platform = platform
+
+    def order(self, tenant_id: str, subject: str, copy: ChainCopy | None, facts: dict[str, Any]) -> AfterRestore:
+        """Put a tenant into ``hold``, and replay what its audit chain knows. Only ever tightens; safe to repeat.
+
+        Args:
+            tenant_id: The tenant, or ``_system``: then the chain alone is put back.
+            subject: Who orders it.
+            copy: Its audit chain as kept elsewhere; None where there is none but the store's.
+            facts: What was done is added to these, for the audit.
+
+        Raises:
+            InvalidRequest: The copy is not true; nothing was changed.
+            Conflict: The record kept changing.
+            StoreUnavailable, StoreCorrupt: A store does not answer, or what it holds is refused.
+        """
+        back = PutBack() if copy is None else self._copies.put_back(copy)
+        lost: tuple[str, ...] = ()
+        if back.diverged:
+            lost = ("the chain went on differently after the backup: the rest of the copy could not be put back",)
+        facts.update(entries_put_back=back.entries, diverged=back.diverged)
+        if tenant_id == SYSTEM:
+            return AfterRestore(SYSTEM, lost=lost, entries=back.entries)
+        found = self._records.read(tenant_id)
+        if found is None or found[0].deleted:
+            gone = () if copy is None else ("the backup is older than the tenant: its keys and its data are not in it",)
+            return AfterRestore(tenant_id, lost=(*lost, *gone), entries=back.entries)
+        before, history = found[0], self._history(tenant_id, copy, back)
+        reasons: list[str] = []
+        written: list[TenantRecord] = []
+
+        def change(record: TenantRecord) -> TenantRecord | None:
+            reasons[:] = _reasons(record, history)
+            after = self._tightened(record, subject, bool(reasons))
+            written[:] = [] if after == record else [after]
+            return after
+
+        self._gate.purge(tenant_id)
+        after = self._records.change(tenant_id, change) or before
+        self._gate.purge(tenant_id)
+        self._gate.expire(tenant_id)
+        if written:
+            self._turns.begin(tenant_id)
+            self._watch.add(tenant_id)
+        self._teller.tell(after)
+        lost += self._lost_versions(tenant_id, history)
+        facts.update({"from": before.state.value, "to": after.state.value, "why": list(reasons), "lost": list(lost)})
+        return AfterRestore(tenant_id, before.state.value, after.state.value, tuple(reasons), lost, back.entries)
+
+    def _tightened(self, record: TenantRecord, by: str, suspend: bool) -> TenantRecord:
+        now = self._now().wall
+        if record.state is not State.SUSPENDED and record.keks != {self._platform}:
+            record = signalled(record, Signal.STORE_RESTORED, Kek(record.kek), now, by=by)
+        if suspend and record.state is not State.SUSPENDED:
+            record = suspended(record, now, by)
+        return record
+
+    def _history(self, tenant_id: str, copy: ChainCopy | None, back: PutBack) -> History:
+        known = recall(self._copies.read(tenant_id))
+        return known if copy is None or not back.diverged else merged(known, recall(copy.entries))
+
+    def _lost_versions(self, tenant_id: str, history: History) -> tuple[str, ...]:
+        try:
+            active = self._rotation.current(tenant_id)
+        except KeysteadError as error:
+            return (f"the branch key cannot be read: {error.detail}",)
+        there = active.mac.sequence if active.mac else 0
+        if history.sequence <= there:
+            return ()
+        which = f"versions {there + 1} to {history.sequence} of the branch key"
+        return (f"{which}: what was encrypted under them cannot be read",)
+
+
+def _reasons(record: TenantRecord, history: History) -> list[str]:
+    reasons = []
+    if history.suspended:
+        reasons.append("the kill switch was on")
+    if history.kek and history.kek not in record.keks:
+        reasons.append(f"the backup is older than the tenant's change to another key: {history.kek}")
+    return reasons

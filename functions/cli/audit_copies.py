@@ -1,0 +1,89 @@
+"""Files of copies of audit chains, as ``keystead audit export`` writes them: read line by line, whatever their size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from core.domain.audit_copies import ChainCopy
+from core.errors import InvalidRequest
+
+MAX_LINE = 512 * 1024 * 1024
+"""Bytes of one chain: a million entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    path: Path
+    offset: int
+    entries: int
+
+
+class CopyFiles:
+    """The longest copy of each chain in some files: of two that are true, it holds the other.
+
+    Args:
+        paths: The files.
+
+    Raises:
+        InvalidRequest: A file holds something else.
+        OSError: It cannot be read.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._places: dict[str, _Place] = {}
+        for path in paths:
+            for offset, copy in _copies(path):
+                known = self._places.get(copy.chain)
+                if known is None or known.entries < len(copy.entries):
+                    self._places[copy.chain] = _Place(path, offset, len(copy.entries))
+
+    @property
+    def chains(self) -> Sequence[str]:
+        """Whose chains there are copies of."""
+        return tuple(self._places)
+
+    def read(self, chain: str) -> ChainCopy | None:
+        """The copy of a chain, or None.
+
+        Raises:
+            InvalidRequest, OSError: The file has changed.
+        """
+        place = self._places.get(chain)
+        if place is None:
+            return None
+        with place.path.open("rb") as file:
+            file.seek(place.offset)
+            return _parsed(place.path, _line(place.path, file))
+
+
+def _copies(path: Path) -> Iterator[tuple[int, ChainCopy]]:
+    with path.open("rb") as file:
+        while True:
+            offset = file.tell()
+            line = _line(path, file)
+            if not line:
+                return
+            if line.strip():
+                yield offset, _parsed(path, line)
+
+
+def _line(path: Path, file: BinaryIO) -> bytes:
+    line = file.readline(MAX_LINE + 1)
+    if len(line) > MAX_LINE:
+        raise _no_copies(path)
+    return line
+
+
+def _parsed(path: Path, line: bytes) -> ChainCopy:
+    try:
+        return ChainCopy.from_line(line.decode())
+    except (UnicodeDecodeError, InvalidRequest):
+        raise _no_copies(path) from None
+
+
+def _no_copies(path: Path) -> InvalidRequest:
+    hint = "'keystead audit export' writes such files"
+    return InvalidRequest(f"{path} is not a file of copies of audit chains", hint=hint)
