@@ -87,6 +87,7 @@ class Settings:
     issuers: str = field(default="", repr=False)
     local_issuer: bool = True
     log_level: str = "info"
+    name: str = "keystead"
     url: str = ""
     token: str = field(default="", repr=False)
     tenant: str = ""
@@ -166,6 +167,7 @@ class Settings:
             offerings=read_offerings(self.offerings),
             canaries=read_canaries(self),
             backup_retention_days=self.backup_days,
+            issuer=self.name,
             max_lease=self.max_lease,
             max_outage_grace=self.max_outage_grace,
             confirm_after=self.confirm_after,

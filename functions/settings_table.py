@@ -163,6 +163,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("issuers", readers.text, "Trusted issuers of tokens: JSON, or the path of a file that holds it"),
     Setting("local_issuer", readers.switch, "0 to refuse tokens of the key in the data directory"),
     Setting("log_level", readers.one_of("debug", "info", "warning", "error"), "Least level of what is logged"),
+    Setting("name", readers.text, "Public name or URL of this service, as receipts name it"),
     Setting("url", readers.url, "Command line: the service to speak to"),
     Setting("token", readers.text, "Command line: the token to present"),
     Setting("tenant", readers.text, "Command line: the tenant to act on"),

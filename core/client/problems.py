@@ -128,7 +128,7 @@ def to_error(status: int, headers: Mapping[str, str], body: bytes) -> KeysteadEr
 
     Returns:
         The class the document's ``code`` names; for an unknown code, or no problem document, the nearest class by
-        status. ``retry_after`` is set only by the response; a request id is added as a note.
+        status. ``retry_after`` is set only by the response; the service's own request id is added as a note.
     """
     document = _document(headers, body)
     if status < 400:
@@ -145,7 +145,7 @@ def to_error(status: int, headers: Mapping[str, str], body: bytes) -> KeysteadEr
         error.checks = _checks(document)
     request_id = _text(document, "request_id")
     if request_id:
-        error.add_note(f"request id {request_id}")
+        error.add_note(f"the service's request id {request_id}")
     return error
 
 

@@ -52,6 +52,7 @@ class ReceiptEntry:
         confirmed: When the refusal was confirmed.
         not_served_after: From when on nothing was served.
         reinstated: When the key served again, or "".
+        holds_until: That, less what clocks may differ: until then the statement holds for sure; or "".
     """
 
     id: str
@@ -62,6 +63,7 @@ class ReceiptEntry:
     confirmed: str
     not_served_after: str
     reinstated: str
+    holds_until: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Receipt:
 
 
 _CHANGE = ("id", "at", "before", "after", "signal", "cause", "kek", "request_id", "by")
-_ENTRY = ("id", "issued", "kek", "cause", "first_denial", "confirmed", "not_served_after", "reinstated")
+_ENTRY = ("id", "issued", "kek", "cause", "first_denial", "confirmed", "not_served_after", "reinstated", "holds_until")
 
 
 def state_change(fields: Fields) -> StateChange:

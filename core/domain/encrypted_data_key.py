@@ -14,12 +14,11 @@ import os
 from dataclasses import dataclass
 from hashlib import sha256
 from struct import pack
-from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from core.domain.branch_keys import is_version_id
+from core.domain.branch_keys import is_version_id, version_bytes, version_text
 from core.errors import MessageInvalid
 
 PROVIDER_ID = b"aws-kms-hierarchy"
@@ -147,8 +146,8 @@ def wrap_data_key(
         data_key: 32 bytes.
         context: The message's canonical context bytes.
     """
-    version = UUID(version_id).bytes
-    ciphertext = WrappingKeys(branch_key).wrap(bound_to(branch_key_id), version, data_key, context)
+    wrapping, version = WrappingKeys(branch_key), version_bytes(version_id)
+    ciphertext = wrapping.wrap(bound_to(branch_key_id), version, data_key, context)
     return EncryptedDataKey(PROVIDER_ID, branch_key_id.encode(), ciphertext)
 
 
@@ -171,8 +170,7 @@ def unwrap_data_key(branch_key: bytes, edk: EncryptedDataKey, context: bytes) ->
 
 def version_of(ciphertext: bytes) -> str:
     """The branch key version an EDK's ciphertext names, as UUID text."""
-    text = ciphertext[28:44].hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return version_text(ciphertext[28:44])
 
 
 def parse_serialised(data: bytes) -> EncryptedDataKey:

@@ -12,6 +12,8 @@ STATE_CHANGED = "key.state"
 """Action of an entry that tells a change of state."""
 SUSPENDED, RESUMED = "key.suspend", "key.resume"
 ROTATED = "key.rotate"
+PUT_IN_ORDER = "store.restored"
+"""Action of an entry that tells what was done after a restore."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +23,11 @@ class History:
     Attributes:
         suspended: Whether the kill switch is on.
         switched: UTC: when it was turned on or off the last time; "" for never.
-        kek: Locator of the KEK that the tenant was last put under; "" where the chain tells of none.
+        kek: Locator of the KEK that the tenant was last put under, or went on with: resumed after a restore had
+            brought a former one back; "" where the chain tells of none.
         moved: UTC: when that was.
-        sequence: The highest sequence of a version that a rotation made; 0 where there was none.
+        sequence: The highest sequence of a version that a rotation of the present branch key made; 0 where there was
+            none.
     """
 
     suspended: bool = False
@@ -40,21 +44,46 @@ def recall(entries: Iterable[AuditEntry]) -> History:
         entries: A tenant's chain, in order, from its first entry; whole, or what is left of it.
     """
     suspended, switched, kek, moved, sequence = False, "", "", "", 0
+    told: set[str] = set()
+    brought_back = ""
     for entry in entries:
         done = entry.outcome == "ok"
-        if entry.action == STATE_CHANGED:
-            # Beside the order itself: either of both may come first, and a process may die between them.
-            on = entry.details.get("after") == State.SUSPENDED.value
-            suspended, switched = on, entry.time if on or suspended else switched
-        elif done and entry.action in (SUSPENDED, RESUMED):
-            suspended, switched = entry.action == SUSPENDED, entry.time
+        switch = _switch(entry, told)
+        if switch is not None:
+            suspended, switched = switch, entry.time
+            if brought_back and not switch:
+                kek, moved, brought_back = brought_back, entry.time, ""
+        elif done and entry.action == PUT_IN_ORDER:
+            brought_back = _text(entry, "kek")
         elif done and entry.action == ROTATED:
             made = entry.details.get("sequence")
             sequence = max(sequence, made if type(made) is int else 0)
-        to = entry.details.get("moving_to")
-        if isinstance(to, str) and to:
-            kek, moved = to, entry.time
+        if entry.details.get("branch_key_begun") is True:
+            sequence = 0
+        if to := _text(entry, "moving_to"):
+            kek, moved, brought_back = to, entry.time, ""
     return History(suspended, switched, kek, moved, sequence)
+
+
+def _text(entry: AuditEntry, name: str) -> str:
+    found = entry.details.get(name)
+    return found if isinstance(found, str) else ""
+
+
+def _switch(entry: AuditEntry, told: set[str]) -> bool | None:
+    # Whether an entry turns the kill switch on or off, or neither. There is the order, and beside it the change of
+    # state: either of both may come first, and a process may die between them.
+    if entry.action == STATE_CHANGED:
+        change = _text(entry, "id")
+        if change and change in told:
+            return None  # two processes may tell one change, the second long after it
+        told.add(change)
+        # Only what leaves the state turns it off: changes of before may be told late.
+        before, after = (_text(entry, name) == State.SUSPENDED.value for name in ("before", "after"))
+        return after if before is not after else None
+    if entry.outcome == "ok" and entry.action in (SUSPENDED, RESUMED):
+        return entry.action == SUSPENDED
+    return None
 
 
 def merged(one: History, other: History) -> History:

@@ -24,18 +24,27 @@ def verify(compact: str, jwks: Mapping[str, Any]) -> dict[str, Any]:
         jwks: A JWK set; the key is chosen by ``kid``, and its own ``alg`` must be the header's.
 
     Raises:
-        InvalidRequest: Malformed, unknown key, or a wrong signature.
+        InvalidRequest: Malformed, unknown key, or a wrong signature; the message tells which.
     """
     try:
-        head, payload, signature = compact.split(".")
+        head, payload, tail = compact.split(".")
         header = json.loads(_decode(head))
         if "crit" in header:  # an extension that must be understood; none is (RFC 7515, 4.1.11)
             raise ValueError("critical extension")
-        key = next(k for k in jwks["keys"] if k["kid"] == header["kid"] and k["alg"] == header["alg"])
-        _check(key, f"{head}.{payload}".encode(), _decode(signature))
+        kid, algorithm = header["kid"], header["alg"]
+        signed, signature = f"{head}.{payload}".encode(), _decode(tail)
         body = json.loads(_decode(payload))
-    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError, InvalidSignature):
-        raise InvalidRequest("the signed statement is malformed, or not signed by a key of this key set") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise InvalidRequest("the signed statement is malformed") from None
+    try:
+        key = next(k for k in jwks["keys"] if k["kid"] == kid and k["alg"] == algorithm)
+    except (KeyError, TypeError, StopIteration):
+        hint = "the set must hold the key that signed it, which may be retired by now; or it is not this service's"
+        raise InvalidRequest("the key that the signed statement names is not in this key set", hint=hint) from None
+    try:
+        _check(key, signed, signature)
+    except (ValueError, KeyError, TypeError, AttributeError, InvalidSignature):
+        raise InvalidRequest("the signed statement was changed after it was signed, or forged") from None
     if not isinstance(body, dict):
         raise InvalidRequest("the signed statement's payload is not an object")
     return body

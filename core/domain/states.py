@@ -94,9 +94,13 @@ class Rule:
     remedy: str
     proves: bool = False
 
-    def refusal(self) -> KeysteadError:
-        """The error for an operation this state does not allow."""
-        return (self.error or KeyRevoked)(self.wording, hint=self.remedy)
+    def refusal(self, hint: str = "") -> KeysteadError:
+        """The error for an operation this state does not allow.
+
+        Args:
+            hint: What ends it, where more is known than the remedy.
+        """
+        return (self.error or KeyRevoked)(self.wording, hint=hint or self.remedy)
 
 
 RULES: dict[State, Rule] = {

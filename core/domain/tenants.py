@@ -12,11 +12,11 @@ from core.domain.kek import Kek, KeyAccess
 from core.domain.key_policy import DEFAULT_POLICY, KeyPolicy
 from core.domain.policy_caps import UNCAPPED, PolicyCaps
 from core.domain.states import RULES, Signal, State, next_state
-from core.domain.withdrawals import MAX_UNTOLD, StateChange, Withdrawal, instant
 from core.errors import InvalidRequest, StoreCorrupt
 
 if TYPE_CHECKING:
     from core.domain.key_target import KeyTarget
+    from core.domain.withdrawals import StateChange, Withdrawal
 
 TENANT_ID = re.compile(r"^[a-z0-9][a-z0-9-]{0,62}\Z")
 RECORD = "tenant"
@@ -214,9 +214,12 @@ class TenantRecord:
             cause, kek, request_id, by: As in `StateChange`.
             back_to: As in `core.domain.states.next_state`.
         """
-        state, at = next_state(self.state, signal, back_to), instant(now)
+        state = next_state(self.state, signal, back_to)
         if state is self.state:
             return self
+        from core.domain.withdrawals import MAX_UNTOLD, StateChange, instant
+
+        at = instant(now)
         change = StateChange(
             change_id, at, self.state.value, state.value, signal.value, cause, kek or self.kek, request_id, by
         )
@@ -329,8 +332,11 @@ def _nested(body: Mapping[str, Any]) -> dict[str, Any]:
         found["former_branch_keys"] = tuple(body["former_branch_keys"])
     if "lost_keks" in body:
         found["lost_keks"] = tuple(LostKek.from_body(lost) for lost in body["lost_keks"])
-    if "withdrawal" in body:
-        found["withdrawal"] = Withdrawal.from_body(body["withdrawal"])
-    if "untold" in body:
-        found["untold"] = tuple(StateChange.from_body(change) for change in body["untold"])
+    if "withdrawal" in body or "untold" in body:
+        from core.domain.withdrawals import StateChange, Withdrawal  # few records have one either
+
+        if "withdrawal" in body:
+            found["withdrawal"] = Withdrawal.from_body(body["withdrawal"])
+        if "untold" in body:
+            found["untold"] = tuple(StateChange.from_body(change) for change in body["untold"])
     return found

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.domain.timing import Instant
-from core.ports import Events
 from core.service.lru import LruCache
+
+if TYPE_CHECKING:
+    from core.ports import Events
 
 REPEAT_AFTER = 60.0
 """Seconds before the same alarm is raised again."""

@@ -22,7 +22,7 @@ import hmac
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Protocol
@@ -80,6 +80,19 @@ class Approver(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What became of a request.
+
+    Attributes:
+        proposal: What it asks for.
+        displaced: A proposal of something else that it took the place of: of each act there is one at a time.
+    """
+
+    proposal: Proposal
+    displaced: Proposal | None = None
+
+
 class Approvals:
     """Keeps the proposals.
 
@@ -105,13 +118,11 @@ class Approvals:
         """
         return _Request(self, Person(subject, issuer), facts)
 
-    def require(
-        self, record: TenantRecord, action: str, arguments: Mapping[str, Any], person: Person
-    ) -> Proposal | None:
+    def require(self, record: TenantRecord, action: str, arguments: Mapping[str, Any], person: Person) -> Asked | None:
         """As `Approver.require`.
 
         Returns:
-            What was approved; None if the tenant does not want a second person. What is only proposed comes back, too.
+            What was approved, or is only proposed; None if the tenant does not want a second person.
         """
         if record.policy.approval != SECOND_PERSON:
             return None
@@ -126,7 +137,7 @@ class Approvals:
                     self._write(record.tenant_id, action, after, revision)
             except Conflict:
                 continue
-            return after
+            return Asked(after, found if found is not None and self._displaced(found, digest) else None)
         raise Conflict("others keep proposing at the same moment", hint="try again")
 
     def end(self, tenant_id: str, action: str, digest: str = "") -> None:
@@ -159,6 +170,9 @@ class Approvals:
                 raise _just_approved()
         return Proposal(digest, PROPOSED, person, proposed=instant(now), ends=instant(now + PROPOSAL_SECONDS))
 
+    def _displaced(self, found: Proposal, digest: str) -> bool:
+        return found.stage != DONE and found.digest != digest and self._now().wall < parse_instant(found.ends)
+
     def _read(self, tenant_id: str, action: str) -> tuple[int, Proposal | None]:
         document = self._store.read(tenant_id, PREFIX + action)
         if document is None:
@@ -190,14 +204,19 @@ class _Request:
         self._passed: set[tuple[str, str, str]] = set()
 
     def require(self, record: TenantRecord, action: str, arguments: Mapping[str, Any]) -> None:
-        found = self._approvals.require(record, action, arguments, self._person)
-        if found is None:
+        asked = self._approvals.require(record, action, arguments, self._person)
+        if asked is None:
             return
+        found, displaced = asked.proposal, asked.displaced
         self._facts["approval"] = {"action": action, **found.to_body()}
         if found.stage != APPROVED:
             until = datetime.fromtimestamp(parse_instant(found.ends), UTC)
+            instead = ""
+            if displaced is not None:
+                self._facts["displaced"] = displaced.to_body()
+                instead = f", in place of another one by {displaced.proposer.subject}"
             raise ApprovalNeeded(
-                "this tenant wants two people for this, and it is a proposal now",
+                f"this tenant wants two people for this, and it is a proposal now{instead}",
                 hint=f"another person with key:manage must send the same request before {until:%Y-%m-%d %H:%M} UTC",
             )
         self._passed.add((record.tenant_id, action, found.digest))

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from core.domain.audit import EMPTY_HEAD, AuditEntry, AuditHead, fault
 from core.domain.audit_copies import ChainCopy
-from core.errors import Conflict, InvalidRequest, StoreCorrupt
+from core.errors import Conflict, InvalidRequest, ProviderSignal, StoreCorrupt, StoreUnavailable
 from core.ports import AuditLog
-from core.service.audit import PAGE, AuditTrail
+from core.service.audit import APPEND_ATTEMPTS, PAGE, AuditTrail
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class AuditCopies:
         try:
             self.check(copy)
         except InvalidRequest as error:
-            raise StoreCorrupt(f"the audit chain does not hold: {error.detail}") from None
+            raise StoreCorrupt(f"the audit chain of {chain} does not hold: {error.detail}") from None
         return copy
 
     def check(self, copy: ChainCopy) -> None:
@@ -60,6 +60,7 @@ class AuditCopies:
 
         Raises:
             InvalidRequest: It is not.
+            StoreUnavailable: The keys that verify the checkpoint cannot be read now.
         """
         if not copy.entries:
             raise InvalidRequest("the copy of an audit chain has no entries")
@@ -70,7 +71,11 @@ class AuditCopies:
                     f"the copy of an audit chain does not hold at entry {head.sequence + 1}: {problem}"
                 )
             head = AuditHead(entry.sequence, entry.hash)
-        if self._trail.statement(copy.chain, copy.checkpoint) != (head.sequence, head.hash):
+        try:
+            named = self._trail.statement(copy.chain, copy.checkpoint)
+        except ProviderSignal:
+            raise StoreUnavailable("the signing keys cannot be read now") from None
+        if named != (head.sequence, head.hash):
             raise InvalidRequest("the copy's signed checkpoint names another entry than its last")
 
     def put_back(self, copy: ChainCopy) -> PutBack:
@@ -84,7 +89,7 @@ class AuditCopies:
             StoreUnavailable, StoreCorrupt: The chain cannot be read or written.
         """
         self.check(copy)
-        count = 0
+        count, attempts = 0, APPEND_ATTEMPTS
         while True:
             head = self._log.head(copy.chain)
             if head.sequence >= len(copy.entries):
@@ -96,7 +101,10 @@ class AuditCopies:
                 self._log.append(copy.entries[head.sequence])
                 count += 1
             except Conflict:
-                continue  # somebody else appended: the same, or something of today
+                # Somebody else appended: the same, or something of today.
+                attempts -= 1
+                if not attempts:
+                    raise StoreUnavailable("the audit chain is too busy", retry_after=1) from None
 
     def read(self, chain: str, *, up_to: int | None = None) -> list[AuditEntry]:
         """A chain's entries from the first.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
-from core.domain.branch_keys import StoredRow
+from core.domain.branch_keys import StoredRow, version_bytes
 from core.domain.encrypted_data_key import WrappingKeys
 from core.domain.timing import Instant
 from core.service.state_gate import TenantView
@@ -48,7 +46,7 @@ class BranchKey:
         self.branch_key_id = stored.row.branch_key_id
         self.version_id = stored.row.version_id
         self.sequence = stored.mac.sequence if stored.mac else 0
-        self.version = UUID(self.version_id).bytes
+        self.version = version_bytes(self.version_id)
         self.key = key
         self.wrapping = WrappingKeys(key)
         self.view = view

@@ -16,9 +16,7 @@ from core.domain.states import RULES
 from core.domain.tenants import TenantRecord
 from core.domain.timing import Instant
 from core.errors import Denial, MessageInvalid, Silence, StoreUnavailable, Unasked, WrapMismatch
-from core.ports import KeyProvider
 from core.service.branch_key import BranchKey
-from core.service.branch_key_writer import BranchKeyWriter
 from core.service.kms_budget import KmsBudget
 from core.service.lru import LruCache
 from core.service.providers import Providers
@@ -29,6 +27,8 @@ from core.service.state_gate import StateGate, TenantView
 from core.service.timekeeper import Timekeeper
 
 if TYPE_CHECKING:
+    from core.ports import KeyProvider
+    from core.service.branch_key_writer import BranchKeyWriter
     from core.service.revocation.reports import Reports
 
 UNKNOWN_FOR = 5.0

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from core.domain import context as contexts
 from core.domain.encrypted_data_key import bound_to, version_of
-from core.domain.foreign import decrypt_foreign
 from core.domain.kek import KEY_BYTES
 from core.domain.message import DEFAULT_FRAME_LENGTH, DataKey, SectionTemplate, own_section
 from core.domain.message import decrypt as decrypt_message
@@ -166,8 +165,9 @@ class EncryptionService:
             KeyWithheld, Unavailable: The tenant's key does not serve.
             ServiceFault: Our stores or keys are broken.
         """
-        tick = self._tick()
-        entry = self._find_encrypting((tenant_id, *context.items()))
+        read_clocks, find = self._tick, self._find_encrypting
+        tick = read_clocks()
+        entry = find((tenant_id, *context.items()))
         if entry is not None and entry.serves(tick) and entry.view.may_write and entry.take(len(plaintext), tick):
             return encrypt_message(entry.key, plaintext)
         return self._encrypt_cold(tenant_id, plaintext, context)
@@ -186,10 +186,11 @@ class EncryptionService:
             ContextMismatch: The pairs differ.
             NotFound, KeyWithheld, Unavailable, ServiceFault: As `encrypt`.
         """
-        entry = self._find_decrypting((tenant_id, own_section(message)))
-        if entry is not None and entry.serves(self._tick()) and context == entry.context and not foreign:
+        read_clocks, find = self._tick, self._find_decrypting
+        entry = find((tenant_id, own_section(message)))
+        if entry is not None and entry.serves(read_clocks()) and context == entry.context and not foreign:
             plaintext = decrypt_message(entry.key, message)
-            if entry.serves(self._tick()) and entry.view.may_read:
+            if entry.serves(read_clocks()) and entry.view.may_read:
                 return plaintext
         return self._decrypt_cold(tenant_id, message, context, foreign=foreign)
 
@@ -261,6 +262,8 @@ class EncryptionService:
         return branch_key, DataKey(plain, header.section, header.frame_length)
 
     def _decrypt_foreign(self, view: TenantView, message: bytes, context: Mapping[str, str]) -> tuple[BranchKey, bytes]:
+        from core.domain.foreign import decrypt_foreign  # by an explicit flag only
+
         header = parse_header(message, foreign=True)
         contexts.require_context(header.context, view.tenant_id, context)
         branch_key, plain = self._open(view, header)

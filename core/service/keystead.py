@@ -76,16 +76,20 @@ class Keystead(KeyOperations):
             return self._parts.tenants.update(tenant_id, **changes)
 
     def store_restored(self, caller: Caller, chain: str, copy: ChainCopy | None = None) -> AfterRestore:
-        """Put a tenant, or the operator's chain, in order after a restore; see `StoreRestores.order`.
-
-        Raises:
-            InvalidRequest: The copy is of another chain.
-        """
+        """Put a tenant, or the operator's chain, in order after a restore; see `StoreRestores`."""
         tenant_id = None if chain == SYSTEM else check_tenant_id(chain)
-        with self._parts.gate.enter(caller, Op.STORE_RESTORED, tenant_id) as facts:
-            if copy is not None and copy.chain != chain:
-                raise InvalidRequest("the copy is of another audit chain")
-            return self._parts.store_restores.order(chain, caller.subject, copy, facts)
+        gate, restores = self._parts.gate, self._parts.store_restores
+        gate.admit(caller, Op.STORE_RESTORED, tenant_id)
+        # The gate tells of failures in the very chain that is to be put back: nothing could be, after that.
+        try:
+            back = restores.put_back(chain, copy)
+        except KeysteadError as error:
+            held = restores.hold(chain, caller.subject)
+            how = "a key of its own is in hold all the same" if held else "its key could NOT be put into hold"
+            error.hint = f"{how}; run this again with a copy that holds, before the service starts"
+            raise
+        with gate.enter(caller, Op.STORE_RESTORED, tenant_id) as facts:
+            return restores.order(chain, caller.subject, copy, back, facts)
 
     def encrypt(self, caller: Caller, tenant_id: str, plaintext: bytes, context: Mapping[str, str]) -> bytes:
         """Encrypt one value; see `EncryptionService.encrypt`."""

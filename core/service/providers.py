@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from typing import TYPE_CHECKING
 
 from core.domain.causes import hint_for
 from core.domain.kek import Kek, KekDescription, KeyAccess, ProviderName, UnwrappedKey, WrappedKey
@@ -26,10 +27,12 @@ from core.errors import (
     VendorFault,
     WrapMismatch,
 )
-from core.ports import KeyConnector, KeyProvider
 from core.service.alarms import Alarms
 from core.service.kms_budget import KmsBudget
 from core.service.kms_slots import KmsSlots
+
+if TYPE_CHECKING:
+    from core.ports import KeyConnector, KeyProvider
 
 FAIR = 0.5
 """Seconds in which a KMS that serves has answered. Not to answer in less says nothing of it: we were short of time."""

@@ -129,6 +129,7 @@ class ReceiptEntry:
         confirmed: When the refusal was confirmed.
         not_served_after: From when on nothing was served.
         reinstated: When the key served again, or "".
+        holds_until: That, less what clocks may differ: until then the statement holds for sure; or "".
     """
 
     id: str
@@ -139,6 +140,7 @@ class ReceiptEntry:
     confirmed: str
     not_served_after: str
     reinstated: str = ""
+    holds_until: str = ""
 
 
 @dataclass(frozen=True, slots=True)

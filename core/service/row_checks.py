@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from core.domain.branch_keys import ACTIVE, StoredRow
 from core.errors import StoreCorrupt, StoreUnavailable
-from core.ports import KeyStore
 from core.service.alarms import Alarms
 from core.service.row_macs import RowMacs
 from core.service.state_gate import StateGate, TenantView
+
+if TYPE_CHECKING:
+    from core.ports import KeyStore
 
 READS = 8
 """How often rows are read while others keep changing the tenant's key."""

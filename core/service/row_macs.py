@@ -10,13 +10,16 @@ import os
 from base64 import b64decode, b64encode
 from hmac import compare_digest
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from core.domain.branch_keys import BranchKeyRow, RowMac, StoredRow, row_mac
 from core.domain.kek import KEY_BYTES, Kek, WrappedKey
 from core.domain.tenants import SYSTEM
 from core.errors import Conflict, InternalError, ProviderSignal, StoreCorrupt, WrapMismatch
-from core.ports import TenantStore
 from core.service.providers import Providers
+
+if TYPE_CHECKING:
+    from core.ports import TenantStore
 
 DOCUMENT = "row-mac-key"
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Literal
 
-from core.domain.instants import parse_instant
+from core.domain.causes import withheld_hint
 from core.domain.states import RULES, State
 from core.domain.tenants import TenantRecord
 from core.domain.timing import LONG_AGO, Instant
@@ -113,7 +113,7 @@ class TenantView:
             Unavailable: Likewise.
         """
         if not (self.may_read if access == "read" else self.may_write):
-            raise RULES[self.record.state].refusal()
+            raise RULES[self.record.state].refusal(withheld_hint(self.record.state, self.record.cause))
 
 
 class StateGate:
@@ -295,6 +295,9 @@ def _until_activation(record: TenantRecord, now: Instant, deadline: Instant) -> 
     # The first call after the activation date must not be served by what was read before it.
     if record.pending is None:
         return deadline
+    # Few records have a date ahead, and reading one loads modules that a cold function would wait for.
+    from core.domain.instants import parse_instant
+
     activation = parse_instant(record.pending.activation)
     return Instant(min(deadline.wall, activation), deadline.boot) if activation > now.wall else deadline
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from core.domain.branch_keys import ACTIVE
+from core.domain.causes import remedy_for
 from core.domain.instants import parse_instant
 from core.domain.kek import Kek
 from core.domain.states import RULES
@@ -95,7 +96,7 @@ class StatusService:
             cause=record.cause,
             since=record.since,
             wording=rule.wording,
-            remedy=rule.remedy,
+            remedy=remedy_for(record.state, record.cause),
             provider=kek.provider,
             kek=kek.locator,
             platform_key=kek == self._providers.platform_kek,

@@ -12,14 +12,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.domain.policy_caps import UNCAPPED, PolicyCaps
 from core.domain.tenants import MAC_FIELD, RECORD, TenantRecord
 from core.errors import Conflict, StoreCorrupt
-from core.ports import Document, TenantStore
 from core.service.alarms import Alarms
 from core.service.row_macs import RowMacs
+
+if TYPE_CHECKING:
+    from core.ports import Document, TenantStore
 
 ATTEMPTS = 5
 _LABEL = b"keystead tenant record v1\n"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from core.domain.timing import Instant
-from core.ports import Clock
+
+if TYPE_CHECKING:
+    from core.ports import Clock
 
 MAX_SKEW = 5.0
 """Seconds our wall clock may differ from a KMS's or a store's answer."""
@@ -30,14 +33,14 @@ class Timekeeper:
     def tick(self) -> tuple[float, float]:
         """Wall and boot clock, in seconds. Purges first if the wall clock went back since any earlier reading."""
         # The mark is read before the clock: a thread that is held up in between must not see another's later mark.
-        high = self._high
-        wall = self._wall()
+        high, read_wall, read_boot = self._high, self._wall, self._boot
+        wall = read_wall()
         if wall < high:
             self._high = wall
             self._on_fault("clock_stepped_back")
         elif wall > self._high:
             self._high = wall
-        return wall, self._boot()
+        return wall, read_boot()
 
     def now(self) -> Instant:
         """As `tick`, for arithmetic."""

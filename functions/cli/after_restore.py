@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   keystead after-restore --audit chains.jsonl
-  keystead after-restore --yes
+  keystead after-restore --audit chains.jsonl --yes --json
 """,
 )
 @click.option(
@@ -50,13 +50,17 @@ def after_restore(ctx: click.Context, copy_files: Sequence[Path], yes: bool, as_
     out whether the key still serves, so a key that was withdrawn after the backup was made protects its data as
     before. Kill switches that were on are turned on again: the audit chain knows of them, as far as it was not
     restored with the rest, and the copies that were kept elsewhere. A tenant whose key was changed after the backup is
-    suspended as well. Only ever tightens; running it twice does no harm. Works on the store itself.
+    suspended as well. Only ever tightens; running it twice does no harm. Give the copies the first time: what is done
+    without them goes into the chain, and then its lost entries cannot be put back. Works on the store itself.
     """
     copies = CopyFiles(copy_files)
     worst = Exit.OK
     with opened(data) as application:
         ids = list(tenant_ids(application))
-        confirm(f"Put every key of {counted(len(ids), 'tenant')} into hold until its KMS was asked?", yes=yes)
+        unknown = _unknown(ids, copies)
+        question = f"Put every key of {counted(len(ids), 'tenant')} into hold until its KMS was asked?"
+        confirm(f"{unknown} {question}" if unknown else question, yes=yes)
+        news = False
         for chain in dict.fromkeys([*copies.chains, *ids]):
             try:
                 done = application.keystead.store_restored(operator(), chain, copies.read(chain))
@@ -64,10 +68,26 @@ def after_restore(ctx: click.Context, copy_files: Sequence[Path], yes: bool, as_
                 # One tenant's record may be damaged: the others are to be put in order all the same.
                 worst = worst or exit_for(error)
                 click.echo(printable(f"{chain}: error: {error.detail}"), err=True)
+                if error.hint:
+                    click.echo(printable(f"{chain}: hint: {error.hint}"), err=True)
                 continue
+            news |= bool(done.entries or done.reasons or done.lost)
             click.echo(json.dumps(asdict(done)) if as_json else _lines(done))
+    if unknown:
+        click.echo(f"note: {unknown}", err=True)
+    elif copy_files and not news:
+        click.echo("note: the copies hold nothing new: are they newer than the backup?", err=True)
     if worst:
         ctx.exit(worst)
+
+
+def _unknown(ids: Sequence[str], copies: CopyFiles) -> str:
+    # What nobody can tell about tenants without a copy, for people; "" if all have one.
+    without = sum(tenant_id not in copies.chains for tenant_id in ids)
+    if not without:
+        return ""
+    which = f"There is no copy of the audit chain of {without} of {counted(len(ids), 'tenant')}"
+    return f"{which}: kill switches turned on, and keys changed, after the backup are not known unless the chain is."
 
 
 def _lines(done: AfterRestore) -> str:

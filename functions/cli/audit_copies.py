@@ -35,10 +35,14 @@ class CopyFiles:
     def __init__(self, paths: Sequence[Path]) -> None:
         self._places: dict[str, _Place] = {}
         for path in paths:
+            found = False
             for offset, copy in _copies(path):
+                found = True
                 known = self._places.get(copy.chain)
                 if known is None or known.entries < len(copy.entries):
                     self._places[copy.chain] = _Place(path, offset, len(copy.entries))
+            if not found:
+                raise _no_copies(path)  # what was to be replayed is not in it
 
     @property
     def chains(self) -> Sequence[str]:

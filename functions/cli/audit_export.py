@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from core.errors import NotFound
+from core.errors import NotFound, StoreCorrupt
 from functions.cli import options
+from functions.cli.exits import Exit
 from functions.cli.local_service import opened
-from functions.cli.output import counted
+from functions.cli.output import counted, printable
 
 if TYPE_CHECKING:
     from core.bootstrap import Application
@@ -31,7 +32,8 @@ Examples:
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to, if not to stdout.")
 @click.option("-f", "--force", is_flag=True, help="Replace the output if it exists.")
 @options.data_option
-def export(tenant: str, output: Path | None, force: bool, data: Path | None) -> None:
+@click.pass_context
+def export(ctx: click.Context, tenant: str, output: Path | None, force: bool, data: Path | None) -> None:
     """Copy the audit chains: one line of JSON per chain, with a signed checkpoint that vouches for its entries.
 
     Keep the copies where the store is not, and make them more often than backups: after a restore,
@@ -41,24 +43,35 @@ def export(tenant: str, output: Path | None, force: bool, data: Path | None) -> 
 
     if output is not None:
         check_target(output, overwrite=force)
+    broken: list[str] = []
     with opened(data) as application:
-        copies = _copies(application, tenant)
+        copies = _copies(application, tenant, broken)
         if output is None:
             for copy in copies:
                 click.echo(copy.to_line())
-            return
-        chains = entries = 0
-        with published(output, overwrite=force) as file:
-            for copy in copies:
-                file.write(copy.to_line().encode() + b"\n")
-                chains, entries = chains + 1, entries + len(copy.entries)
-    told = f"{counted(chains, 'chain')} with {counted(entries, 'entry', 'entries')} written to {output}"
-    click.echo(told, err=True)
+        else:
+            chains = entries = 0
+            with published(output, overwrite=force) as file:
+                for copy in copies:
+                    file.write(copy.to_line().encode() + b"\n")
+                    chains, entries = chains + 1, entries + len(copy.entries)
+            told = f"{counted(chains, 'chain')} with {counted(entries, 'entry', 'entries')} written to {output}"
+            click.echo(told, err=True)
+    if broken:
+        ctx.exit(Exit.INTEGRITY)
 
 
-def _copies(application: Application, tenant: str) -> Iterator[ChainCopy]:
+def _copies(application: Application, tenant: str, broken: list[str]) -> Iterator[ChainCopy]:
     for chain in [tenant] if tenant else [SYSTEM, *tenant_ids(application)]:
-        copy = application.audit_copies.make(chain)
+        try:
+            copy = application.audit_copies.make(chain)
+        except StoreCorrupt as error:
+            if tenant:
+                raise
+            # The others are worth the more to have.
+            broken.append(chain)
+            click.echo(printable(f"error: {error.detail}; it was left out"), err=True)
+            continue
         if copy.entries:
             yield copy
         elif tenant:

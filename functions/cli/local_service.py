@@ -30,13 +30,13 @@ def opened(data: Path | None) -> Iterator[Application]:
         InvalidRequest: There is no data directory.
         SettingsError, KeysteadError, OSError: It cannot be used.
     """
-    from core.bootstrap import KEKS, SIGNING, build
+    from core.bootstrap import KEKS, SIGNING, STORE, build
     from functions.settings import Settings
 
     settings = Settings.from_env()
     if settings.store == "memory":
         raise InvalidRequest("a service with KEYSTEAD_STORE=memory keeps no store")
-    directory = options.existing_data(data, KEKS, SIGNING)
+    directory = options.existing_data(data, KEKS, SIGNING, STORE)
     with closing(build(replace(settings, data=directory).to_config())) as application:
         yield application
 

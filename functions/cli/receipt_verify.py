@@ -73,13 +73,15 @@ def verify(ctx: click.Context, file: str, jwks_file: Path, as_json: bool) -> Non
 
     statement, keys = _read_statement(file), _read_keys(jwks_file)
     try:
-        payload, problem = receipts.verify(statement, keys), ""
+        payload, problem, hint = receipts.verify(statement, keys), "", None
     except InvalidRequest as error:
-        payload, problem = {}, error.detail
+        payload, problem, hint = {}, error.detail, error.hint
     if as_json:
         click.echo(json.dumps({"ok": not problem, "problem": problem, "receipt": payload or None}))
     elif problem:
         click.echo(f"INVALID: {problem}")
+        if hint:
+            click.echo(f"hint: {hint}", err=True)
     else:
         for line in _lines(payload):
             click.echo(printable(line))

@@ -94,7 +94,8 @@ def _lines(entry: ReceiptEntry) -> Iterator[str]:
     yield printable(f"  refused     {entry.first_denial}")
     yield printable(f"  confirmed   {entry.confirmed}")
     yield printable(f"  not served  after {entry.not_served_after}")
-    yield printable(f"  reinstated  {entry.reinstated or 'not since'}")
+    surely = f" (the statement holds until {entry.holds_until})" if entry.reinstated else ""
+    yield printable(f"  reinstated  {entry.reinstated or 'not since'}{surely}")
     yield printable(f"  issued      {entry.issued}")
 
 

@@ -134,6 +134,9 @@ class ReceiptEntry(Model):
     confirmed: str = Field(description="When the refusal was confirmed")
     not_served_after: str = Field(description="From when on nothing of the tenant's data was served")
     reinstated: str = Field(description="When the key served again, or empty")
+    holds_until: str = Field(
+        description="That, less what clocks may differ: until then the statement holds for sure; or empty"
+    )
 
 
 class ReceiptList(Model):

@@ -224,7 +224,7 @@ def test_what_the_service_says_decides_the_exit_code(
         status, headers={"content-type": "application/problem+json"}, content=json.dumps(body).encode()
     )
     said = errors(run("encrypt", "-", "-o", "out", stdin=b"x", code=expected))
-    assert said == {"error": "What happened. (request id r-1)", "hint": "What to do."}
+    assert said == {"error": "What happened. (the service's request id r-1)", "hint": "What to do."}
     assert here() == set()
 
 

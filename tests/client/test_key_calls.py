@@ -66,8 +66,9 @@ ENTRY = {
     "confirmed": "c",
     "not_served_after": "n",
     "reinstated": "",
+    "holds_until": "",
 }
-RECEIPTS: dict[str, Any] = {"receipts": [ENTRY, {**ENTRY, "id": "receipt-2", "reinstated": "r"}]}
+RECEIPTS: dict[str, Any] = {"receipts": [ENTRY, {**ENTRY, "id": "receipt-2", "reinstated": "r", "holds_until": "h"}]}
 RECEIPT: dict[str, Any] = {**ENTRY, "statement": "e30.e30.c2ln"}
 POLICY: dict[str, Any] = {"lease": 60, "outage_grace": 900, "rotation_days": 90, "fallback": "", "approval": ""}
 CONFIGURED = {"checks": [CHECK], "key": STATUS}

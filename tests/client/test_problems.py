@@ -52,7 +52,7 @@ def test_a_code_gives_its_class_with_all_that_was_said(cls: type[KeysteadError])
     )
     assert type(error) is cls
     assert error.detail == "What happened."
-    assert error.__notes__ == ["request id req-1"]
+    assert error.__notes__ == ["the service's request id req-1"]
     if cls is not errors.MethodNotAllowed:
         assert (error.hint, error.retry_after) == ("What to do.", 7)
 

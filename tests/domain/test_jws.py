@@ -202,6 +202,23 @@ def test_malformed_key_sets(compact: str, jwks: Any) -> None:
     refuse(compact, jwks)
 
 
+def test_the_error_tells_a_wrong_key_set_from_a_forged_statement() -> None:
+    genuine = statement(ED.sign)
+    head, payload, signature = genuine.split(".")
+    forged = f"{head}.{payload}.{b64(bytes(64))}"
+    for compact, jwks, told in (
+        ("hello", JWKS, "the signed statement is malformed"),
+        (genuine, {"keys": []}, "the key that the signed statement names is not in this key set"),
+        (statement(ED.sign, {**ED_HEADER, "kid": "nobody"}), JWKS, "is not in this key set"),
+        (statement(ED.sign, {**ED_HEADER, "alg": "none"}), JWKS, "is not in this key set"),
+        (forged, JWKS, "was changed after it was signed, or forged"),
+        (f"{head}.{b64(b'{}')}.{signature}", JWKS, "was changed after it was signed, or forged"),
+    ):
+        with pytest.raises(InvalidRequest, match=told) as caught:
+            verify(compact, jwks)
+        assert bool(caught.value.hint) is ("key set" in told)
+
+
 @usual
 @given(st.text(max_size=60) | st.text(alphabet=string.ascii_letters + "._-", max_size=60))
 def test_any_text_gives_no_other_error(text: str) -> None:

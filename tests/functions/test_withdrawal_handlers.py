@@ -75,6 +75,7 @@ ENTRY = {
     "confirmed": WHEN,
     "not_served_after": WHEN,
     "reinstated": "",
+    "holds_until": "",
 }
 
 

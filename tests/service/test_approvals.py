@@ -604,3 +604,15 @@ def test_one_person_alone_never_weakens_anything(watched: World, seed: int) -> N
         assert found.policy.outage_grace <= lowest.outage_grace
         assert found.policy.fallback == ""
         lowest = found.policy
+
+
+def test_who_displaces_a_proposal_is_told_whose(watched: World) -> None:
+    first_one = needed(watched, policy(lease=61), ALICE)
+    assert "in place of" not in first_one.detail
+    assert "in place of" not in needed(watched, policy(lease=61), ALICE).detail, "the same again"
+    assert needed(watched, policy(lease=62), BOB).detail.endswith("in place of another one by alice")
+    assert audited(watched)[1]["displaced"]["proposer"]["subject"] == "alice"
+    assert needed(watched, policy(lease=61), ALICE).detail.endswith("in place of another one by bob")
+    watched.clock.advance(DAY + 1)
+    assert "in place of" not in needed(watched, policy(lease=62), BOB).detail, "what is over is displaced by nothing"
+    assert "in place of" not in needed(watched, revert, ALICE).detail, "another act has a proposal of its own"

@@ -170,7 +170,7 @@ class RevocationChecks:
         answer = self._asking.row(record, stored, provider)
         if answer.corrupt:
             answer = self._asking.probe(record, kek, provider)
-        noted = self._described(record, kek, provider, turn, answer)
+        noted = self._described(record, kek, provider, turn, answer, forced=forced)
         after = self._after(record, view, stored, provider, answer, turn, wraps="described" in noted, forced=forced)
         if answer.granted and "described" in noted:
             after = replace(after, probe_digest=self._asking.kept_probe(record, kek, provider))
@@ -178,6 +178,8 @@ class RevocationChecks:
             self._write(record, after, revision, answer.server_time)
         if answer.granted:
             self._reports.answered(record.tenant_id, kek)
+            if record.state is State.REVOKED:
+                noted["described"] = 0.0  # what was warned of then may be over
         return self._settle(after, noted)
 
     def _after(
@@ -250,8 +252,9 @@ class RevocationChecks:
             StoreUnavailable, StoreCorrupt, Conflict: That is not possible now, so the key must stay revoked.
         """
         if record.withdrawal is not None and record.withdrawal.receipt:
-            at = min(self._now().wall, float("inf") if server_time is None else server_time) - MAX_SKEW
-            self._receipts.reinstating(record.tenant_id, record.withdrawal.receipt, instant(at))
+            now = self._now().wall
+            sure = min(now, float("inf") if server_time is None else server_time) - MAX_SKEW
+            self._receipts.reinstating(record.tenant_id, record.withdrawal.receipt, instant(now), instant(sure))
 
     def _issue(self, record: TenantRecord) -> None:
         if not self._timekeeper.trusted:
@@ -266,13 +269,13 @@ class RevocationChecks:
             self._alarms("receipt_delayed", record.tenant_id, "receipt", code="internal", problem="see the log")
 
     def _described(
-        self, record: TenantRecord, kek: Kek, provider: KeyProvider, turn: Turn, answer: Answer
+        self, record: TenantRecord, kek: Kek, provider: KeyProvider, turn: Turn, answer: Answer, *, forced: bool
     ) -> dict[str, object]:
-        # At most hourly, unless there is something to warn of; and when a key turns out to be off, for its date.
+        # At most hourly, unless there is something to warn of, or somebody asks; and when a key turns out to be off.
         noted: dict[str, object] = {"checked": self._now().wall}
         off = answer.denial is not None and record.state is State.HOLD
         # A revoked key that unwraps comes back first: whether it wraps, and all else, is for the check after that.
-        looks = answer.granted and record.state is not State.REVOKED and self._to_describe(turn)
+        looks = answer.granted and record.state is not State.REVOKED and (forced or self._to_describe(turn))
         if off or looks:
             warnings = self._asking.warnings(kek, provider, self._now().wall)
             if warnings is not None:

@@ -23,16 +23,18 @@ RESUMED_AS = frozenset({State.PLATFORM, State.SCHEDULED, State.ACTIVE, State.HOL
 MAX_REASON = 200
 
 
-def suspended(record: TenantRecord, now: float, by: str) -> TenantRecord:
+def suspended(record: TenantRecord, now: float, by: str, cause: str = "") -> TenantRecord:
     """The record with the kill switch on.
 
     Args:
         record: As it is, in another state than ``suspended``.
         now: Seconds since the epoch.
         by: Who ordered it.
+        cause: Why, where it was not simply ordered; as in `core.domain.causes.remedy_for`.
     """
     resume_to = record.state if record.state in RESUMED_AS else State.ACTIVE
-    return replace(record.after(Signal.SUSPEND, now, change_id=str(uuid4()), by=by), resume_to=resume_to.value)
+    after = record.after(Signal.SUSPEND, now, change_id=str(uuid4()), cause=cause, by=by)
+    return replace(after, resume_to=resume_to.value)
 
 
 class KillSwitch:

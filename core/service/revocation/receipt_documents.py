@@ -29,6 +29,7 @@ class Progress:
         stored_by: As in `core.domain.receipts.Findings`; so ``data_keys`` and ``counted_since``.
         statement: The receipt itself.
         reinstated: When the key was to serve again.
+        holds_until: That, less what clocks may differ: until then the statement holds for sure.
         void: Likewise, and nothing had been issued by then, nor will be.
     """
 
@@ -37,6 +38,7 @@ class Progress:
     counted_since: str = ""
     statement: str = ""
     reinstated: str = ""
+    holds_until: str = ""
     void: str = ""
 
     @classmethod
@@ -48,7 +50,8 @@ class Progress:
         """
         try:
             found = cls(**body)
-            for at in filter(None, (found.stored_by, found.counted_since, found.reinstated, found.void)):
+            instants = (found.stored_by, found.counted_since, found.reinstated, found.holds_until, found.void)
+            for at in filter(None, instants):
                 parse_instant(at)
             number = type(found.data_keys) is int and found.data_keys >= 0
             text = type(found.statement) is str and bool(found.statement) >= bool(found.reinstated)

@@ -95,7 +95,7 @@ class Receipts:
             self._documents.step(tenant_id, receipt_id, after, revision)
         raise too_busy()
 
-    def reinstating(self, tenant_id: str, receipt_id: str, at: str) -> None:
+    def reinstating(self, tenant_id: str, receipt_id: str, at: str, holds_until: str = "") -> None:
         """A revoked tenant's key is about to serve again. Safe to repeat.
 
         To be called before every attempt to write a record that ends a confirmed withdrawal, with the receipt that the
@@ -105,7 +105,8 @@ class Receipts:
         Args:
             tenant_id: The tenant.
             receipt_id: As in its record; "" if the withdrawal was never confirmed, then nothing is done.
-            at: UTC, ``CREATE_TIME_FORMAT``.
+            at: UTC, ``CREATE_TIME_FORMAT``: now.
+            holds_until: Likewise: until when the statement holds by every clock; "" for the same.
 
         Raises:
             StoreUnavailable: Not now; the state must not change before this is done. A stored receipt that does not
@@ -114,7 +115,7 @@ class Receipts:
         if not receipt_id:
             return
         try:
-            self._end(tenant_id, receipt_id, at)
+            self._end(tenant_id, receipt_id, at, holds_until or at)
         except StoreCorrupt:
             log.error("a stored receipt cannot be read", extra={"fields": {"tenant": tenant_id, "id": receipt_id}})
 
@@ -189,7 +190,7 @@ class Receipts:
             log.error("a receipt cannot be made", extra={"fields": {"tenant": record.tenant_id, "why": error.detail}})
         raise InternalError("a receipt was made that does not verify")
 
-    def _end(self, tenant_id: str, receipt_id: str, at: str) -> None:
+    def _end(self, tenant_id: str, receipt_id: str, at: str, holds_until: str) -> None:
         for _ in range(ATTEMPTS):
             progress, revision = self._documents.read(tenant_id, receipt_id)
             if progress is not None and progress.void:
@@ -197,7 +198,7 @@ class Receipts:
             if progress is None or not progress.statement:
                 after = Progress(void=at)
             elif not progress.reinstated:
-                after = replace(progress, reinstated=at)
+                after = replace(progress, reinstated=at, holds_until=holds_until)
             else:
                 # The process that issued it may have died before it was listed.
                 self._documents.add(tenant_id, receipt_id)
@@ -229,6 +230,7 @@ def _receipt(tenant_id: str, receipt_id: str, progress: Progress, keys: Mapping[
             confirmed=payload["confirmed"],
             not_served_after=payload["not_served_after"],
             reinstated=progress.reinstated,
+            holds_until=progress.holds_until or progress.reinstated,
         ),
         progress.statement,
     )

@@ -7,17 +7,18 @@ anew for every call, until a check finds out. What no KMS knows is replayed from
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from core.domain.audit_copies import ChainCopy
+from core.domain.causes import OLDER_KEY, SWITCH_REPLAYED
 from core.domain.histories import History, merged, recall
 from core.domain.kek import Kek
 from core.domain.states import Signal, State
 from core.domain.tenants import SYSTEM, TenantRecord
 from core.domain.timing import Instant
-from core.errors import KeysteadError
+from core.errors import InvalidRequest, KeysteadError, StoreUnavailable
 from core.service.audit_copies import AuditCopies, PutBack
 from core.service.revocation.kill_switch import suspended
 from core.service.revocation.signals import signalled
@@ -88,42 +89,67 @@ class StoreRestores:
         self._now = now
         self._platform = platform
 
-    def order(self, tenant_id: str, subject: str, copy: ChainCopy | None, facts: dict[str, Any]) -> AfterRestore:
+    def put_back(self, chain: str, copy: ChainCopy | None) -> PutBack:
+        """Put back what a chain has lost; to come before anything else is appended to it.
+
+        Args:
+            chain: Tenant id, or ``_system``.
+            copy: The chain as kept elsewhere; None where there is none but the store's.
+
+        Raises:
+            InvalidRequest: The copy is of another chain, or not true; nothing was changed.
+            StoreUnavailable, StoreCorrupt: The chain cannot be read or written.
+        """
+        if copy is None:
+            return PutBack()
+        if copy.chain != chain:
+            raise InvalidRequest("the copy is of another audit chain")
+        return self._copies.put_back(copy)
+
+    def order(
+        self, tenant_id: str, subject: str, copy: ChainCopy | None, back: PutBack, facts: dict[str, Any]
+    ) -> AfterRestore:
         """Put a tenant into ``hold``, and replay what its audit chain knows. Only ever tightens; safe to repeat.
 
         Args:
-            tenant_id: The tenant, or ``_system``: then the chain alone is put back.
+            tenant_id: The tenant, or ``_system``, where nothing is left to do.
             subject: Who orders it.
-            copy: Its audit chain as kept elsewhere; None where there is none but the store's.
+            copy: As in `put_back`.
+            back: What that made of it.
             facts: What was done is added to these, for the audit.
 
         Raises:
-            InvalidRequest: The copy is not true; nothing was changed.
             Conflict: The record kept changing.
-            StoreUnavailable, StoreCorrupt: A store does not answer, or what it holds is refused.
+            StoreUnavailable, StoreCorrupt: A store does not answer, or what it holds is refused. If it is the chain,
+                the tenant is in ``hold`` all the same.
         """
-        back = PutBack() if copy is None else self._copies.put_back(copy)
         lost: tuple[str, ...] = ()
         if back.diverged:
             lost = ("the chain went on differently after the backup: the rest of the copy could not be put back",)
         facts.update(entries_put_back=back.entries, diverged=back.diverged)
         if tenant_id == SYSTEM:
             return AfterRestore(SYSTEM, lost=lost, entries=back.entries)
+        self._gate.purge(tenant_id)
         found = self._records.read(tenant_id)
         if found is None or found[0].deleted:
-            gone = () if copy is None else ("the backup is older than the tenant: its keys and its data are not in it",)
-            return AfterRestore(tenant_id, lost=(*lost, *gone), entries=back.entries)
-        before, history = found[0], self._history(tenant_id, copy, back)
-        reasons: list[str] = []
+            if found is None and copy is not None:
+                lost += ("the backup is older than the tenant: its keys and its data are not in it",)
+            return AfterRestore(tenant_id, lost=lost, entries=back.entries)
+        before, history, unread = found[0], History(), None
+        try:
+            history = self._history(tenant_id, copy, back)
+        except KeysteadError as error:
+            unread = error
+        reasons: dict[str, str] = {}
         written: list[TenantRecord] = []
 
         def change(record: TenantRecord) -> TenantRecord | None:
-            reasons[:] = _reasons(record, history)
-            after = self._tightened(record, subject, bool(reasons))
+            reasons.clear()
+            reasons.update(_reasons(record, history))
+            after = self._tightened(record, subject, reasons)
             written[:] = [] if after == record else [after]
             return after
 
-        self._gate.purge(tenant_id)
         after = self._records.change(tenant_id, change) or before
         self._gate.purge(tenant_id)
         self._gate.expire(tenant_id)
@@ -131,16 +157,37 @@ class StoreRestores:
             self._turns.begin(tenant_id)
             self._watch.add(tenant_id)
         self._teller.tell(after)
+        if unread is not None:
+            raise unread
         lost += self._lost_versions(tenant_id, history)
-        facts.update({"from": before.state.value, "to": after.state.value, "why": list(reasons), "lost": list(lost)})
-        return AfterRestore(tenant_id, before.state.value, after.state.value, tuple(reasons), lost, back.entries)
+        facts.update({"from": before.state.value, "to": after.state.value, "kek": after.kek})
+        why = tuple(reasons.values())
+        facts.update(why=list(why), lost=list(lost))
+        return AfterRestore(tenant_id, before.state.value, after.state.value, why, lost, back.entries)
 
-    def _tightened(self, record: TenantRecord, by: str, suspend: bool) -> TenantRecord:
+    def hold(self, tenant_id: str, subject: str) -> bool:
+        """Put a tenant into ``hold`` and leave it to others to tell of it: its chain is yet to be put back.
+
+        Args:
+            tenant_id, subject: As in `order`.
+
+        Returns:
+            Whether nothing that the backup says of its key is believed any more. Never raises `KeysteadError`.
+        """
+        try:
+            self._gate.purge(tenant_id)
+            if tenant_id != SYSTEM:
+                self._records.change(tenant_id, lambda found: self._tightened(found, subject, {}))
+        except KeysteadError:
+            return False
+        return True
+
+    def _tightened(self, record: TenantRecord, by: str, reasons: Mapping[str, str]) -> TenantRecord:
         now = self._now().wall
         if record.state is not State.SUSPENDED and record.keks != {self._platform}:
             record = signalled(record, Signal.STORE_RESTORED, Kek(record.kek), now, by=by)
-        if suspend and record.state is not State.SUSPENDED:
-            record = suspended(record, now, by)
+        if reasons and record.state is not State.SUSPENDED:
+            record = suspended(record, now, by, next(iter(reasons)))
         return record
 
     def _history(self, tenant_id: str, copy: ChainCopy | None, back: PutBack) -> History:
@@ -150,19 +197,23 @@ class StoreRestores:
     def _lost_versions(self, tenant_id: str, history: History) -> tuple[str, ...]:
         try:
             active = self._rotation.current(tenant_id)
+        except StoreUnavailable:
+            raise  # nobody knows what is there
         except KeysteadError as error:
             return (f"the branch key cannot be read: {error.detail}",)
         there = active.mac.sequence if active.mac else 0
         if history.sequence <= there:
             return ()
-        which = f"versions {there + 1} to {history.sequence} of the branch key"
-        return (f"{which}: what was encrypted under them cannot be read",)
+        last = history.sequence
+        which, under = (f"version {last}", "it") if last == there + 1 else (f"versions {there + 1} to {last}", "them")
+        return (f"{which} of the branch key: what was encrypted under {under} cannot be read",)
 
 
-def _reasons(record: TenantRecord, history: History) -> list[str]:
-    reasons = []
-    if history.suspended:
-        reasons.append("the kill switch was on")
+def _reasons(record: TenantRecord, history: History) -> dict[str, str]:
+    # Why it is suspended, by cause, the more important first.
+    reasons = {}
     if history.kek and history.kek not in record.keks:
-        reasons.append(f"the backup is older than the tenant's change to another key: {history.kek}")
+        reasons[OLDER_KEY] = f"the backup is older than the tenant's change to another key: {history.kek}"
+    if history.suspended and record.cause != OLDER_KEY:  # an order like this one is in the chain, too
+        reasons[SWITCH_REPLAYED] = "the kill switch was on"
     return reasons

@@ -51,10 +51,15 @@ def _lines(found: KeyStatus) -> Iterator[tuple[str, str]]:
     yield "tenant", found.tenant_id
     yield "state", f"{found.state} since {found.since}" + (f" ({found.cause})" if found.cause else "")
     yield "", found.wording
+    how = (
+        "its KMS is not asked while it is suspended"
+        if found.state == "suspended"
+        else "'keystead check' asks the KMS now"
+    )
     if found.checked:
-        yield "checked", f"{found.checked} ('keystead check' asks the KMS now)"
+        yield "checked", f"{found.checked} ({how})"
     elif not found.platform_key:
-        yield "", "(as recorded; 'keystead check' asks the KMS now)"
+        yield "", f"(as recorded; {how})"
     yield "remedy", found.remedy
     yield from withdrawal(found)
     yield "key", found.kek + (" (the platform's)" if found.platform_key else "")

@@ -8,8 +8,10 @@ import pytest
 
 from core.domain import receipts
 from core.domain.states import State
+from core.domain.withdrawals import instant
 from core.errors import Denial, OwnFault, Silence
 from core.service.access import Permission
+from core.service.timekeeper import MAX_SKEW
 from tests.service.revocation.withdrawing import ACCESS, PLAIN, Owned
 from tests.service.world import caller
 
@@ -368,11 +370,13 @@ class TestReceipt:
         statement = owned.app.keystead.receipt(who, "acme", entry.id).statement
         body = receipts.verify(statement, owned.app.keystead.jwks())
         assert (body["tenant_id"], body["cause"], body["kms_request_id"]) == ("acme", "disabled", "r-1")
-        assert entry.reinstated == ""
+        assert (entry.reinstated, entry.holds_until) == ("", "")
         owned.serve()
         owned.check()
         (entry,) = owned.app.keystead.list_receipts(who, "acme")
-        assert entry.reinstated
+        now = owned.world.clock.wall_time
+        assert (entry.reinstated, entry.holds_until) == (instant(now), instant(now - MAX_SKEW))
+        assert entry.reinstated >= entry.confirmed
         owned.revoke()
         assert len(owned.app.keystead.list_receipts(who, "acme")) == 2
 

@@ -234,12 +234,24 @@ def test_reinstated_after_it_was_issued(desk: Desk) -> None:
     assert not desk.fresh.was_voided("acme", RECEIPT)
     for when in (BACK, at(200), at(50)):
         desk.fresh.reinstating("acme", RECEIPT, when)
-    ended = replace(entry, reinstated=BACK)
+    ended = replace(entry, reinstated=BACK, holds_until=BACK)
     assert desk.fresh.list("acme") == [ended]
     assert desk.fresh.read("acme", RECEIPT).entry == ended
     assert desk.fresh.read("acme", RECEIPT).statement == statement_before
     assert desk.fresh.was_voided("acme", RECEIPT)
     assert desk.fresh.issue(revoked()) == ended
+
+
+def test_how_long_it_holds_is_kept_beside_when_the_key_served_again(desk: Desk) -> None:
+    entry = desk.fresh.issue(revoked())
+    assert entry is not None
+    desk.fresh.reinstating("acme", RECEIPT, BACK, at(60))
+    desk.fresh.reinstating("acme", RECEIPT, at(200), at(195))
+    assert desk.fresh.list("acme") == [replace(entry, reinstated=BACK, holds_until=at(60))]
+    progress, revision = desk.fresh._documents.read("acme", RECEIPT)
+    assert progress is not None
+    desk.fresh._documents.step("acme", RECEIPT, replace(progress, holds_until=""), revision)
+    assert desk.fresh.list("acme") == [replace(entry, reinstated=BACK, holds_until=BACK)], "of an older version"
 
 
 @pytest.mark.parametrize("found", [False, True])

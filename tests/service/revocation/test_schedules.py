@@ -532,6 +532,28 @@ def test_a_kms_is_asked_what_it_can_tell_hourly_and_more_often_where_it_warned(
     owned.app.close()
 
 
+def test_a_warning_goes_when_its_reason_does(owned: Owned, monkeypatch: pytest.MonkeyPatch) -> None:
+    described = Described(owned.world, monkeypatch, ("It is to be deleted.",))
+
+    def warned() -> tuple[str, ...]:
+        return owned.app.kill_switch._turns.read("acme").warnings
+
+    owned.revoke("pending_deletion")
+    assert warned() == ("It is to be deleted.",)
+    owned.serve()
+    described.warnings = ()
+    owned.world.clock.advance(30)
+    assert owned.check(forced=False) is State.ACTIVE
+    # Coming back comes first; the next check looks at all else, however long it is until the hourly one.
+    owned.world.clock.advance(61)
+    assert owned.check(forced=False) is State.ACTIVE
+    assert warned() == ()
+    described.warnings = ("Another.",)
+    assert owned.check(forced=True) is State.ACTIVE
+    assert warned() == ("Another.",), "whoever asks is told what is so now"
+    owned.app.close()
+
+
 def test_a_denial_that_a_check_hears_is_written_and_the_others_are_served_on() -> None:
     fleet = Fleet(3)
 

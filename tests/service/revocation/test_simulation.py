@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from tests.service.revocation.simulation import TENANTS, Fleet
+from tests.service.revocation.simulation import SKEWS, SPANS, Simulation
+from tests.service.revocation.simulation_clouds import CAUSES, GLOBEX, TENANTS
 
 PROCESSES = 3
 tenants = st.sampled_from(TENANTS)
 indexes = st.integers(0, PROCESSES - 1)
-causes = st.sampled_from(["disabled", "pending_deletion", "not_found", "policy", "identity", "unknown", "network"])
-spans = st.sampled_from([0.4, 1.0, 2.0, 5.5, 11.0, 31.0, 61.0, 95.0, 400.0, 1000.0])
+causes = st.sampled_from(CAUSES)
+spans = st.sampled_from(SPANS)
 
 
 class Schedule(RuleBasedStateMachine):
     """What can happen, in any order."""
 
-    fleet: Fleet
+    fleet: Simulation
 
     @initialize(
-        canary=st.booleans(), lease=st.sampled_from([0.0, 5.0, 60.0]), grace=st.sampled_from([0.0, 30.0, 900.0])
+        canary=st.booleans(),
+        lease=st.sampled_from([0.0, 5.0, 60.0]),
+        outage_grace=st.sampled_from([0.0, 30.0, 900.0]),
+        fallback=st.sampled_from(["", "platform"]),
+        sessions=st.booleans(),
+        vault=st.booleans(),
     )
-    def begin(self, canary: bool, lease: float, grace: float) -> None:
-        self.fleet = Fleet(PROCESSES, canary=canary, lease=lease, outage_grace=grace)
+    def begin(self, **kinds: Any) -> None:
+        self.fleet = Simulation(PROCESSES, **kinds)
 
     @rule(seconds=spans)
     def wait(self, seconds: float) -> None:
@@ -45,9 +52,9 @@ class Schedule(RuleBasedStateMachine):
     def encrypt(self, index: int, tenant: str) -> None:
         self.fleet.encrypt(self.fleet.fleet[index], tenant)
 
-    @rule(tenant=tenants, cause=causes)
-    def withdraw(self, tenant: str, cause: str) -> None:
-        self.fleet.withdraw(tenant, cause)
+    @rule(tenant=tenants, cause=causes, lingers=st.booleans())
+    def withdraw(self, tenant: str, cause: str, lingers: bool) -> None:
+        self.fleet.withdraw(tenant, cause, lingers=lingers)
 
     @rule(tenant=tenants)
     def reinstate(self, tenant: str) -> None:
@@ -63,7 +70,7 @@ class Schedule(RuleBasedStateMachine):
 
     @rule(index=indexes, silent=st.booleans())
     def store_outage(self, index: int, silent: bool) -> None:
-        self.fleet.fleet[index].store.silent = silent
+        self.fleet.fleet[index].store.cut(silent=silent)
 
     @rule(index=indexes, frozen=st.booleans())
     def freeze(self, index: int, frozen: bool) -> None:
@@ -74,7 +81,7 @@ class Schedule(RuleBasedStateMachine):
         process = self.fleet.fleet[index]
         process.plans.append((where, lambda: self.fleet.pass_time(seconds)))
 
-    @rule(index=indexes, skew=st.sampled_from([0.0, 0.0, 3.0, -3.0, 20.0, -20.0]))
+    @rule(index=indexes, skew=st.sampled_from(SKEWS))
     def skew(self, index: int, skew: float) -> None:
         self.fleet.fleet[index].clock.set_skew(skew)
 
@@ -94,6 +101,46 @@ class Schedule(RuleBasedStateMachine):
     def move(self, index: int, tenant: str) -> None:
         self.fleet.move(self.fleet.fleet[index], tenant)
 
+    @rule(index=indexes, tenant=tenants)
+    def store_restored(self, index: int, tenant: str) -> None:
+        self.fleet.store_restored(self.fleet.fleet[index], tenant)
+
+    @rule(index=indexes, tenant=tenants)
+    def rotate(self, index: int, tenant: str) -> None:
+        self.fleet.rotate(self.fleet.fleet[index], tenant)
+
+    @rule(index=indexes, tenant=tenants, fallback=st.sampled_from(["", "platform"]))
+    def set_fallback(self, index: int, tenant: str, fallback: str) -> None:
+        self.fleet.set_fallback(self.fleet.fleet[index], tenant, fallback)
+
+    @rule(index=indexes, tenant=tenants, refused=st.booleans())
+    def outlast(self, index: int, tenant: str, refused: bool) -> None:
+        self.fleet.outlast(self.fleet.fleet[index], tenant, refused=refused)
+
+    @rule(index=indexes, tenant=tenants)
+    def check(self, index: int, tenant: str) -> None:
+        self.fleet.check(self.fleet.fleet[index], tenant)
+
+    @precondition(lambda self: self.fleet.backup is None)
+    @rule()
+    def back_up(self) -> None:
+        self.fleet.back_up()
+
+    @precondition(lambda self: self.fleet.backup is not None)
+    @rule(whole=st.booleans(), copied=st.booleans())
+    def roll_back(self, whole: bool, copied: bool) -> None:
+        self.fleet.roll_back(whole=whole, copied=copied)
+
+    @precondition(lambda self: self.fleet.vault)
+    @rule()
+    def new_version(self) -> None:
+        self.fleet.new_version()
+
+    @precondition(lambda self: self.fleet.vault)
+    @rule(which=st.integers(0, 3))
+    def disable(self, which: int) -> None:
+        self.fleet.disable(GLOBEX, which)
+
     @precondition(lambda self: self.fleet.canary)
     @rule(fault=st.sampled_from(["", "", "policy", "credentials"]))
     def own_fault(self, fault: str) -> None:
@@ -106,7 +153,7 @@ class Schedule(RuleBasedStateMachine):
 
 TestSchedules = Schedule.TestCase
 TestSchedules.settings = settings(
-    max_examples=50,
+    max_examples=36,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
@@ -114,14 +161,17 @@ TestSchedules.settings = settings(
 )
 
 
-def tell(seed: int, steps: int = 30) -> Fleet:
+def tell(seed: int, steps: int = 30) -> Simulation:
     """A schedule told by a seed: quicker than hypothesis, for thousands of them."""
     rng = random.Random(seed)
-    fleet = Fleet(
+    fleet = Simulation(
         PROCESSES,
         canary=rng.random() < 0.7,
         lease=rng.choice([0.0, 5.0, 60.0]),
         outage_grace=rng.choice([0.0, 30.0, 900.0]),
+        fallback=rng.choice(["", "platform"]),
+        sessions=rng.random() < 0.5,
+        vault=rng.random() < 0.5,
     )
     for _ in range(steps):
         fleet.something(rng)
@@ -131,7 +181,7 @@ def tell(seed: int, steps: int = 30) -> Fleet:
 
 @pytest.mark.parametrize("block", range(4))
 def test_seeded_schedules(block: int) -> None:
-    for seed in range(block * 30, block * 30 + 30):
+    for seed in range(block * 20, block * 20 + 20):
         fleet = tell(seed)
-        assert fleet.largest <= 60
-        assert fleet.slowest <= 30
+        assert fleet.promises.largest <= 60
+        assert fleet.promises.slowest <= 30
