@@ -191,6 +191,7 @@ def assemble(config: Config, leaves: Leaves) -> Application:
             turns=revocation.turns,
             watch=revocation.watch,
             teller=revocation.teller,
+            receipts=revocation.receipts,
             now=timekeeper.now,
             platform=leaves.platform_kek.locator,
         ),

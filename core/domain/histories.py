@@ -28,6 +28,8 @@ class History:
         moved: UTC: when that was.
         sequence: The highest sequence of a version that a rotation of the present branch key made; 0 where there was
             none.
+        left: UTC: when the state ``revoked`` was left, each time.
+        last: UTC: of the last entry; "" where there is none.
     """
 
     suspended: bool = False
@@ -35,6 +37,16 @@ class History:
     kek: str = ""
     moved: str = ""
     sequence: int = 0
+    left: tuple[str, ...] = ()
+    last: str = ""
+
+    def revoked_until(self, since: str) -> str:
+        """Until when, as far as the chain knows, a key stayed ``revoked``; not before ``since``.
+
+        Args:
+            since: UTC: when it came into that state.
+        """
+        return min((at for at in self.left if at >= since), default=max(self.last, since))
 
 
 def recall(entries: Iterable[AuditEntry]) -> History:
@@ -45,8 +57,12 @@ def recall(entries: Iterable[AuditEntry]) -> History:
     """
     suspended, switched, kek, moved, sequence = False, "", "", "", 0
     told: set[str] = set()
-    brought_back = ""
+    left: set[str] = set()
+    brought_back = last = ""
     for entry in entries:
+        last = max(last, entry.time)
+        if entry.action == STATE_CHANGED and _text(entry, "before") == State.REVOKED.value:
+            left.add(_text(entry, "at") or entry.time)
         done = entry.outcome == "ok"
         switch = _switch(entry, told)
         if switch is not None:
@@ -62,7 +78,7 @@ def recall(entries: Iterable[AuditEntry]) -> History:
             sequence = 0
         if to := _text(entry, "moving_to"):
             kek, moved, brought_back = to, entry.time, ""
-    return History(suspended, switched, kek, moved, sequence)
+    return History(suspended, switched, kek, moved, sequence, tuple(sorted(left)), last)
 
 
 def _text(entry: AuditEntry, name: str) -> str:
@@ -93,4 +109,12 @@ def merged(one: History, other: History) -> History:
         one, other: Of a chain that went on differently after a backup, and of its copy.
     """
     switch, move = max(one, other, key=lambda each: each.switched), max(one, other, key=lambda each: each.moved)
-    return History(switch.suspended, switch.switched, move.kek, move.moved, max(one.sequence, other.sequence))
+    return History(
+        suspended=switch.suspended,
+        switched=switch.switched,
+        kek=move.kek,
+        moved=move.moved,
+        sequence=max(one.sequence, other.sequence),
+        left=tuple(sorted({*one.left, *other.left})),
+        last=max(one.last, other.last),
+    )

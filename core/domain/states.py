@@ -180,7 +180,7 @@ TABLE: tuple[Transition, ...] = (
     Transition(Signal.MOVE, (_NOT_YET_OWN | _OWN | {State.HOLD, State.REVOKED}) - {State.ACTIVE}, State.ACTIVE),
     Transition(Signal.REVERT, _OWN | {State.SCHEDULED, State.HOLD}, State.PLATFORM),
     Transition(Signal.DENIED, _NOT_YET_OWN | _OWN, State.HOLD),
-    Transition(Signal.STORE_RESTORED, _NOT_YET_OWN | _OWN, State.HOLD),
+    Transition(Signal.STORE_RESTORED, _NOT_YET_OWN | _OWN | {State.REVOKED}, State.HOLD),
     Transition(Signal.CONFIRMED, frozenset({State.HOLD}), State.REVOKED),
     Transition(Signal.GRANTED, (_OWN | {State.HOLD, State.REVOKED}) - {State.ACTIVE}, State.ACTIVE),
     Transition(Signal.GRANTED, frozenset({State.HOLD}), State.PLATFORM),

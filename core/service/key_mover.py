@@ -14,6 +14,7 @@ wait under the KEK that refused, and are rewrapped when it returns (DESIGN 4).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -24,7 +25,7 @@ from core.domain.kek import Kek
 from core.domain.states import State
 from core.domain.tenants import MAX_FORMER_BRANCH_KEYS, TenantRecord
 from core.domain.timing import Instant
-from core.errors import Conflict, Denial, Silence, StoreCorrupt
+from core.errors import Conflict, Denial, KeysteadError, Silence, StoreCorrupt
 from core.ports import Events, KeyStore
 from core.service.alarms import Alarms
 from core.service.kek_versions import KekVersions, Target
@@ -238,6 +239,23 @@ class KeyMover:
         if record.moving_from is not None:
             moved = {"from": record.moving_from, "to": record.kek}
             self._events.emit(KEK_CHANGED, record.tenant_id, moved)
+
+    def keep_probe(self, tenant_id: str, kek: Kek) -> None:
+        """Have the probe lie under the version that new data hangs on. Best effort: a withdrawal is confirmed without.
+
+        Args:
+            tenant_id: The tenant.
+            kek: The KEK in force, in the version of the ACTIVE row.
+        """
+        with suppress(KeysteadError):
+            found = self._records.read(tenant_id)
+            if found is None or found[0].kek != kek.key.locator:
+                return
+            known, digest = found[0].probe_digest, self._probe(found[0], kek)
+            self._records.change(
+                tenant_id,
+                lambda record: replace(record, probe_digest=digest) if record.probe_digest == known else None,
+            )
 
     def _probe(self, record: TenantRecord, kek: Kek) -> str:
         # Asks the version that new data hangs on: an old one may be disabled without anything being withdrawn.

@@ -75,6 +75,8 @@ class RotationService:
         sequence = active.mac.sequence if active.mac else 0
         view.saw(record.branch_key_id, sequence)
         self._tenants.raise_floor(tenant_id, record.branch_key_id, sequence)
+        if kek != current.row.kek:
+            self._mover.keep_probe(tenant_id, kek)
         self._gate.purge(tenant_id)
         return Rotation(tenant_id, active.row.branch_key_id, active.row.version_id, sequence, active.row.create_time)
 

@@ -118,6 +118,7 @@ WRITTEN: dict[Signal, dict[State, tuple[State, ...]]] = {
         UNREACHABLE: (HOLD,),
         WRITE_BLOCKED: (HOLD,),
         NETWORK_BLOCKED: (HOLD,),
+        REVOKED: (HOLD,),
     },
 }
 """The whole table once more, written out, so that nobody opens a transition by a slip: where each signal leads from
@@ -155,8 +156,11 @@ def test_the_kill_switch_works_in_every_state(state: State) -> None:
     check_transition(state, State.SUSPENDED)
 
 
-def test_a_revoked_key_is_served_again_only_by_reinstatement() -> None:
-    assert TRANSITIONS[State.REVOKED] == {State.ACTIVE, State.SUSPENDED}
+def test_a_revoked_key_is_served_again_only_by_reinstatement_and_held_after_a_restore() -> None:
+    assert TRANSITIONS[State.REVOKED] == {State.ACTIVE, State.SUSPENDED, State.HOLD}
+    assert [row.signal for row in TABLE if State.REVOKED in row.sources and row.target is State.HOLD] == [
+        Signal.STORE_RESTORED
+    ]
 
 
 def test_only_a_denial_that_was_held_can_be_confirmed() -> None:
@@ -228,7 +232,10 @@ def test_nothing_but_the_resume_leads_out_of_the_kill_switch(signal: Signal) -> 
     assert all(next_state(State.SUSPENDED, signal, back_to) is State.SUSPENDED for back_to in (None, *State))
 
 
-@pytest.mark.parametrize("signal", sorted(set(Signal) - {Signal.GRANTED, Signal.MOVE, Signal.SUSPEND}))
+LEAVES_REVOKED = {Signal.GRANTED, Signal.MOVE, Signal.SUSPEND, Signal.STORE_RESTORED}
+
+
+@pytest.mark.parametrize("signal", sorted(set(Signal) - LEAVES_REVOKED))
 def test_silence_and_our_own_faults_lead_nobody_out_of_revoked(signal: Signal) -> None:
     assert next_state(State.REVOKED, signal) is State.REVOKED
 

@@ -778,3 +778,42 @@ def test_a_rotation_to_a_new_version_is_not_a_way_around_a_change_under_way(worl
     world.kms.new_version()
     with pytest.raises(Conflict):
         world.app.rotation.rotate("acme")
+
+
+@pytest.mark.parametrize("renewed", [True, False], ids=["the probe follows", "the probe could not follow"])
+def test_a_withdrawal_is_confirmed_after_a_rotation_took_up_a_version(
+    world: World, renewed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A probe under an older version, which still serves, says nothing of the one that new data hangs on."""
+    configure(world)
+    old, newest = world.kms.versions[0], world.kms.new_version()
+    if not renewed:
+        monkeypatch.setattr(world.app.rotation._mover, "keep_probe", lambda *_: None)
+    world.app.rotation.rotate("acme")
+    probe = world.app.key_configuration._probes.read("acme", world.app.tenants.read("acme").probe_digest)
+    assert probe.kek == (newest if renewed else old)
+    disable(world, newest)
+    assert world.app.checks.check("acme", forced=True) is State.HOLD
+    world.clock.advance(2)
+    assert world.app.checks.check("acme", forced=True) is State.REVOKED
+    assert "keystead.alarm.probe_contradicts" not in world.events.types()
+    disable(world)
+    assert world.app.checks.check("acme", forced=True) is State.ACTIVE
+
+
+def test_a_rotation_is_done_whether_or_not_the_probe_can_follow(world: World) -> None:
+    configure(world)
+    newest = world.kms.new_version()
+    seen: list[str] = []
+
+    def trouble(operation: str, context: Any) -> None:
+        if operation == "wrap" and context.get("type") != "branch:ACTIVE" and seen:
+            raise Silence("no answer")
+        if operation == "wrap" and context.get("type") == "branch:ACTIVE":
+            seen.append(operation)
+
+    world.kms.trouble = trouble
+    world.app.rotation.rotate("acme")
+    assert seen
+    assert newest in keks(world)
+    assert world.app.key_configuration._probes.read("acme", world.app.tenants.read("acme").probe_digest).kek != newest

@@ -138,11 +138,12 @@ class ScriptedConnector:
 
 
 class ShakyTenantStore(MemoryTenantStore):
-    """A tenant store that can fall silent."""
+    """A tenant store that can fall silent, for everything or for writes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.silent = False
+        self.unwritable = False
         self.spoil = False
         self.reads = 0
 
@@ -154,6 +155,11 @@ class ShakyTenantStore(MemoryTenantStore):
         if self.spoil and document is not None and name == RECORD:
             return replace(document, body={**document.body, "state": "purple"})
         return document
+
+    def write(self, tenant_id: str, name: str, body: Mapping[str, Any], *, expected_revision: int) -> Document:
+        if self.unwritable:
+            raise StoreUnavailable("the store takes nothing")
+        return super().write(tenant_id, name, body, expected_revision=expected_revision)
 
 
 class ShakyKeyStore(MemoryKeyStore):

@@ -40,6 +40,7 @@ class Answer:
         ours: Nothing was learned, because of trouble of our own.
         silent: It did not answer.
         corrupt: What it was asked to unwrap is not what it wrapped: our own store's trouble.
+        elsewhere: Nothing was asked: what there is to unwrap lies under another version of the key.
         server_time: The KMS's own clock when it granted, in seconds since the epoch; None if it told none.
     """
 
@@ -48,6 +49,7 @@ class Answer:
     ours: bool = False
     silent: bool = False
     corrupt: bool = False
+    elsewhere: bool = False
     server_time: float | None = None
 
 
@@ -110,10 +112,11 @@ class Asking:
         return Answer(granted=True, server_time=unwrapped.server_time)
 
     def probe(self, record: TenantRecord, kek: Kek, provider: KeyProvider) -> Answer:
-        """Unwrap the probe envelope, which fails only if the KEK does."""
+        """Unwrap the probe envelope, which fails only if the KEK does; not one under another of the key's versions."""
         try:
-            if self._probes.read(record.tenant_id, record.probe_digest).kek.key != kek.key:
-                return Answer(corrupt=True)
+            under = self._probes.read(record.tenant_id, record.probe_digest).kek
+            if under != kek:
+                return Answer(elsewhere=under.key == kek.key, corrupt=under.key != kek.key)
             self._probes.unwrap(provider, record.tenant_id, record.probe_digest)
         except ProviderSignal as signal:
             return self._answer(record, kek, signal)

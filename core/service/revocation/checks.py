@@ -119,6 +119,7 @@ class RevocationChecks:
             Conflict: The tenant's record kept changing.
         """
         turn: Turn | None = None
+        self._reports.settle(tenant_id)
         for _ in range(ATTEMPTS):
             found = self._records.read(tenant_id)
             if found is None or found[0].deleted:

@@ -143,7 +143,7 @@ class Denials:
             return held
         # Asked last: had our own trouble ended just before the canary was asked, this would be granted.
         probed = self._asking.probe(record, kek, provider)
-        if probed.denial is None:
+        if probed.denial is None and not probed.elsewhere:
             if probed.granted:
                 self._alarms("probe_contradicts", record.tenant_id, kek.locator, cause=denial.cause)
             return held
@@ -151,7 +151,7 @@ class Denials:
             record,
             kek,
             self._now().wall,
-            probed.denial if probed.denial.cause == denial.cause else denial,
+            probed.denial if probed.denial is not None and probed.denial.cause == denial.cause else denial,
             guard="not_needed" if finding is None else finding.value,
             last_use=self._uses.last(record.tenant_id),
             data_keys=self._handed_out(record.tenant_id),

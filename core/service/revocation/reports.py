@@ -7,12 +7,15 @@ are refused at once.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from core.domain.branch_keys import ACTIVE, StoredRow
+from core.domain.instants import parse_instant
 from core.domain.kek import Kek
 from core.domain.states import Signal, State
 from core.domain.tenants import TenantRecord
 from core.domain.timing import Instant
-from core.domain.withdrawals import ACCESS_CAUSES
+from core.domain.withdrawals import ACCESS_CAUSES, instant
 from core.errors import Denial, KeysteadError, OwnFault, Silence, VendorFault
 from core.service.lru import LruCache
 from core.service.providers import Providers
@@ -29,6 +32,14 @@ from core.service.tenant_records import TenantRecords
 from core.service.timekeeper import Timekeeper
 
 SILENT = frozenset({State.DEGRADED, State.UNREACHABLE})
+
+
+@dataclass(frozen=True, slots=True)
+class _Owed:
+    signal: Signal
+    kek: Kek
+    denial: Denial
+    heard: float
 
 
 class Reports:
@@ -74,6 +85,7 @@ class Reports:
         self._now = timekeeper.now
         self._pauses: LruCache[tuple[str, str], Pause] = LruCache(10_000)
         self._granted: LruCache[tuple[str, str], Instant] = LruCache(10_000)
+        self._owed: LruCache[str, _Owed] = LruCache(10_000)
 
     def paused(self, view: TenantView, kek: Kek) -> Pause | None:
         """Why a KEK is not to be asked now; None if it may be.
@@ -112,7 +124,7 @@ class Reports:
         if kek != self._providers.platform_kek and not isinstance(silence, OwnFault):
             self._watch.add(view.tenant_id)
             if view.record.state is State.ACTIVE and kek.key.locator == view.record.kek:
-                self._signal(view, Signal.SILENT, kek)
+                self._signal(view.tenant_id, Signal.SILENT, kek)
         return error
 
     def granted(self, view: TenantView, kek: Kek, asked_as: TenantRecord) -> None:
@@ -125,15 +137,24 @@ class Reports:
         """
         self._pauses.pop((view.tenant_id, kek.locator))
         self._granted.put((view.tenant_id, kek.locator), self._now())
+        self._owed.pop(view.tenant_id)
         if kek == self._providers.platform_kek:
             return
         self._uses.note(view.tenant_id)
         if asked_as.state in SILENT and kek.key.locator == asked_as.kek:
-            self._signal(view, Signal.GRANTED, kek, since=asked_as.since)
+            self._signal(view.tenant_id, Signal.GRANTED, kek, since=asked_as.since)
 
     def answered(self, tenant_id: str, kek: Kek) -> None:
         """A check had a real unwrap: no use of the key, but requests may ask it again."""
         self._pauses.pop((tenant_id, kek.locator))
+        self._owed.pop(tenant_id)
+
+    def settle(self, tenant_id: str) -> None:
+        """Write a denial that a silent store did not take: the fleet is to know, whatever the KMS answers by now."""
+        owed = self._owed.get(tenant_id)
+        if owed is not None:
+            self._owed.pop(tenant_id)
+            self._signal(tenant_id, owed.signal, owed.kek, owed.denial, heard=owed.heard)
 
     def granted_ago(self, tenant_id: str, kek: Kek) -> float:
         """Seconds since a request of this process last had a real unwrap under a KEK; infinite if none had."""
@@ -164,9 +185,9 @@ class Reports:
         """Write what a denial of the KEK that the state follows leads to. Best effort: leases end without it, too."""
         self._watch.later(view.tenant_id, 0.0)
         if denial.cause == "network":
-            self._signal(view, Signal.NETWORK_REFUSED, kek, denial)
+            self._signal(view.tenant_id, Signal.NETWORK_REFUSED, kek, denial)
         else:
-            self._signal(view, Signal.DENIED, kek, denial)
+            self._signal(view.tenant_id, Signal.DENIED, kek, denial)
 
     def _ours(self, record: TenantRecord, kek: Kek, denial: Denial) -> bool:
         if denial.cause not in ACCESS_CAUSES:
@@ -188,23 +209,36 @@ class Reports:
         return active is not None and active.row.kek == stored.row.kek
 
     def _signal(
-        self, view: TenantView, signal: Signal, kek: Kek, denial: Denial | None = None, since: str = ""
+        self,
+        tenant_id: str,
+        signal: Signal,
+        kek: Kek,
+        denial: Denial | None = None,
+        *,
+        since: str = "",
+        heard: float | None = None,
     ) -> None:
-        tenant_id, heard = view.tenant_id, self._now().wall
+        now = self._now().wall
         written: list[TenantRecord] = []
 
         def change(record: TenantRecord) -> TenantRecord | None:
             if record.deleted or kek.key.locator not in record.keks or since not in ("", record.since):
                 return None
-            after = signalled(record, signal, kek, heard, denial, dated=self._timekeeper.trusted)
+            if heard is not None and record.state is State.ACTIVE and parse_instant(record.since) > heard:
+                return None  # it served again meanwhile
+            after = signalled(record, signal, kek, now, denial, dated=self._timekeeper.trusted)
             if after is record:
                 return None
+            if heard is not None and after.withdrawal is not None and after.withdrawal.first_denial:
+                after = replace(after, withdrawal=replace(after.withdrawal, first_denial=instant(heard)))
             written[:] = [after]
             return after
 
         try:
             found = self._records.change(tenant_id, change)
         except KeysteadError:
+            if denial is not None:
+                self._owed.put(tenant_id, _Owed(signal, kek, denial, now if heard is None else heard))
             return
         finally:
             self._gate.expire(tenant_id)

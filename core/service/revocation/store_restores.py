@@ -8,19 +8,22 @@ anew for every call, until a check finds out. What no KMS knows is replayed from
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.domain.audit_copies import ChainCopy
 from core.domain.causes import OLDER_KEY, SWITCH_REPLAYED
 from core.domain.histories import History, merged, recall
+from core.domain.instants import parse_instant
 from core.domain.kek import Kek
 from core.domain.states import Signal, State
 from core.domain.tenants import SYSTEM, TenantRecord
 from core.domain.timing import Instant
+from core.domain.withdrawals import instant
 from core.errors import InvalidRequest, KeysteadError, StoreUnavailable
 from core.service.audit_copies import AuditCopies, PutBack
 from core.service.revocation.kill_switch import suspended
+from core.service.revocation.receipts import Receipts
 from core.service.revocation.signals import signalled
 from core.service.revocation.telling import Teller
 from core.service.revocation.turns import Turns
@@ -28,6 +31,7 @@ from core.service.revocation.watch import Watch
 from core.service.rotation import RotationService
 from core.service.state_gate import StateGate
 from core.service.tenant_records import TenantRecords
+from core.service.timekeeper import MAX_SKEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class StoreRestores:
         turns: Have a key checked soon.
         watch: Likewise.
         teller: Tells changes of state.
+        receipts: End those of withdrawals.
         now: Reads both clocks.
         platform: Locator of the platform's KEK.
     """
@@ -76,6 +81,7 @@ class StoreRestores:
         turns: Turns,
         watch: Watch,
         teller: Teller,
+        receipts: Receipts,
         now: Callable[[], Instant],
         platform: str,
     ) -> None:
@@ -86,6 +92,7 @@ class StoreRestores:
         self._turns = turns
         self._watch = watch
         self._teller = teller
+        self._receipts = receipts
         self._now = now
         self._platform = platform
 
@@ -144,6 +151,7 @@ class StoreRestores:
         written: list[TenantRecord] = []
 
         def change(record: TenantRecord) -> TenantRecord | None:
+            self._end_receipt(record, history)
             reasons.clear()
             reasons.update(_reasons(record, history))
             after = self._tightened(record, subject, reasons)
@@ -174,21 +182,47 @@ class StoreRestores:
         Returns:
             Whether nothing that the backup says of its key is believed any more. Never raises `KeysteadError`.
         """
+
+        def held(record: TenantRecord) -> TenantRecord:
+            self._end_receipt(record, History())
+            return self._tightened(record, subject, {})
+
         try:
             self._gate.purge(tenant_id)
             if tenant_id != SYSTEM:
-                self._records.change(tenant_id, lambda found: self._tightened(found, subject, {}))
+                self._records.change(tenant_id, held)
         except KeysteadError:
             return False
         return True
 
     def _tightened(self, record: TenantRecord, by: str, reasons: Mapping[str, str]) -> TenantRecord:
         now = self._now().wall
-        if record.state is not State.SUSPENDED and record.keks != {self._platform}:
-            record = signalled(record, Signal.STORE_RESTORED, Kek(record.kek), now, by=by)
+        if record.keks != {self._platform}:
+            record = self._doubted(record, now, by)
         if reasons and record.state is not State.SUSPENDED:
             record = suspended(record, now, by, next(iter(reasons)))
         return record
+
+    def _doubted(self, record: TenantRecord, now: float, by: str) -> TenantRecord:
+        # Whatever the backup says of a denial was said of another day: the next one is the first.
+        kek = Kek(record.kek)
+        if record.state is State.SUSPENDED:
+            resumed = replace(record, state=State(record.resume_to or State.HOLD), resume_to="")
+            after = self._doubted(resumed, now, by)
+            return replace(record, resume_to=after.state.value, withdrawal=after.withdrawal)
+        if record.state is not State.HOLD:
+            return signalled(record, Signal.STORE_RESTORED, kek, now, by=by)
+        if record.withdrawal is None or not record.withdrawal.first_denial:
+            return record
+        return replace(record, withdrawal=replace(record.withdrawal, first_denial="", last_denial=""))
+
+    def _end_receipt(self, record: TenantRecord, history: History) -> None:
+        # It may have ended since, which the backup does not know; and what comes next gets a receipt of its own.
+        known = record.withdrawal
+        if known is not None and known.receipt and State.REVOKED in (record.state, record.resume_to):
+            sure = parse_instant(history.revoked_until(known.written)) - MAX_SKEW
+            now = self._now().wall
+            self._receipts.reinstating(record.tenant_id, known.receipt, instant(now), instant(min(now, sure)))
 
     def _history(self, tenant_id: str, copy: ChainCopy | None, back: PutBack) -> History:
         known = recall(self._copies.read(tenant_id))

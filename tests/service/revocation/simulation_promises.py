@@ -44,7 +44,7 @@ ALLOWED = (
 )
 """What callers may hear in a simulation."""
 SERVING = frozenset({State.ACTIVE, State.DEGRADED, State.UNREACHABLE})
-TIGHTER = {State.SUSPENDED: {State.SUSPENDED}, State.REVOKED: {State.REVOKED}, State.PLATFORM: {State.PLATFORM}}
+TIGHTER = {State.SUSPENDED: {State.SUSPENDED}, State.PLATFORM: {State.PLATFORM}}
 """What an order after a restore may make of a state; of others, `hold`."""
 
 

@@ -10,6 +10,7 @@ import pytest
 from core.domain.kek import Kek
 from core.domain.key_policy import KeyPolicy
 from core.domain.states import State
+from core.domain.withdrawals import instant
 from core.errors import Denial, KeyRevoked, KeyUnreachable, StoreUnavailable, VendorFault
 from core.service.access import Permission
 from core.service.results import DecryptItem
@@ -235,6 +236,60 @@ class TestStore:
         owned.world.tenants.silent = False
         owned.world.clock.advance(1)
         assert owned.outcome() == "ok"
+
+    def test_a_denial_that_the_store_did_not_take_is_written_when_it_does(self, owned: Owned) -> None:
+        """Whatever the KMS says by then: a silence that follows must not make new data go elsewhere (rule 8)."""
+        owned.expire_lease()
+        assert owned.outcome() == "ok"
+        other = owned.world.process()
+        owned.expire_lease()
+        owned.deny()
+        owned.world.tenants.unwritable = True
+        assert owned.outcome() == "key_revoked"
+        heard = owned.world.clock.wall_time
+        assert owned.state is State.ACTIVE
+        owned.silence()
+        owned.world.clock.advance(20)
+        with pytest.raises(StoreUnavailable):
+            owned.app.checks.check("acme")
+        assert owned.state is State.ACTIVE, "not yet"
+        owned.world.tenants.unwritable = False
+        owned.world.clock.advance(5)
+        owned.app.checks.check("acme")
+        assert owned.state is State.HOLD
+        assert (owned.withdrawal.first_denial, owned.withdrawal.request_id) == (instant(heard), "r-1")
+        assert owned.record.since == instant(owned.world.clock.wall_time)
+        assert owned.outcome(other) != "ok"
+        owned.serve()
+        owned.world.clock.advance(30)
+        owned.check()
+        owned.world.clock.advance(30)
+        owned.check()
+        assert (owned.state, owned.outcome()) == (State.ACTIVE, "ok"), "it is written once"
+
+    @pytest.mark.parametrize("here", [True, False], ids=["in this process", "in another"])
+    def test_it_is_not_written_if_the_key_has_served_since(self, owned: Owned, here: bool) -> None:
+        owned.expire_lease()
+        owned.deny()
+        owned.world.tenants.unwritable = True
+        assert owned.outcome() == "key_revoked"
+        owned.world.tenants.unwritable = False
+        other = owned.world.process()
+        owned.world.clock.advance(5)
+        if here:
+            owned.serve()
+            assert owned.outcome() == "ok"
+        else:
+            assert owned.outcome(other) == "key_revoked"
+            assert owned.state is State.HOLD
+            owned.serve()
+            owned.world.clock.advance(2)
+            other.checks.check("acme", forced=True)
+        assert owned.state is State.ACTIVE
+        changes = len(owned.app.checks._teller.timeline("acme"))
+        owned.app.checks.check("acme", forced=True)
+        assert owned.state is State.ACTIVE
+        assert len(owned.app.checks._teller.timeline("acme")) == changes
 
     def test_a_refusing_state_is_read_anew_after_two_seconds(self, owned: Owned) -> None:
         owned.revoke()

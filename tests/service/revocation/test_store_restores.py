@@ -21,6 +21,7 @@ from core.domain.withdrawals import Withdrawal, instant
 from core.errors import AccessDenied, InvalidRequest, StoreCorrupt, StoreUnavailable
 from core.service.access import Permission
 from core.service.revocation.store_restores import AfterRestore
+from core.service.timekeeper import MAX_SKEW
 from tests.domain.withdrawn import withdrawal
 from tests.service.revocation.restoring import (
     SWITCH,
@@ -95,11 +96,7 @@ STANDING = {
     "scheduled": Standing(scheduled, State.SCHEDULED),
     "moving, platform": Standing(lambda: moving(State.PLATFORM), State.HOLD, "platform"),
     **{
-        f"own, {state}": Standing(
-            partial(own, state),
-            state if state is State.REVOKED else State.HOLD,
-            "" if state in (State.HOLD, State.REVOKED) else "active",
-        )
+        f"own, {state}": Standing(partial(own, state), State.HOLD, "" if state is State.HOLD else "active")
         for state in OWN
     },
 }
@@ -147,6 +144,8 @@ def test_every_state(name: str, on: bool) -> None:
     assert found == AfterRestore("acme", before.state.value, after.value, (SWITCH,) if on else (), (), put_back)
     now = instant(world.clock.wall_time)
     expected = before
+    if before.state is State.HOLD and before.withdrawal is not None:
+        expected = replace(before, withdrawal=replace(before.withdrawal, first_denial="", last_denial=""))
     if standing.new:
         held = Withdrawal(OTHER_KEK.locator, "", "", "", "", back_to=standing.new, lease=60, outage_grace=900)
         expected = replace(expected, state=State.HOLD, cause="", withdrawal=held, since=now)
@@ -217,8 +216,12 @@ def test_a_kill_switch_that_was_on_stays_on(name: str, since: str) -> None:
     found = order(app, copy)
     reasons = () if since == "resumed" else (SWITCH,)
     assert (found.before, found.after, found.reasons) == ("suspended", "suspended", reasons)
-    assert record_of(app) == before
     assert before.resume_to == resume_to.value
+    if resume_to in (State.PLATFORM, State.SCHEDULED):
+        assert record_of(app) == before
+        return
+    held = Withdrawal(OTHER_KEK.locator, "", "", "", "", lease=60, outage_grace=900)
+    assert record_of(app) == replace(before, resume_to="hold", withdrawal=held), "who resumes it has its KMS asked"
 
 
 @pytest.mark.parametrize("state", [state for state in OWN if state not in (State.HOLD, State.REVOKED)])
@@ -282,6 +285,59 @@ def test_a_key_that_was_withdrawn_since(owned: Owned, cause: str, kept: str, rei
     assert record_of(owned.app).state is State.ACTIVE
     assert owned.outcome(owned.world.process()) == "ok"
     holds(app, *([copy] if copy else []))
+
+
+@pytest.mark.parametrize("now", ["serves", "refuses"])
+@pytest.mark.parametrize("since", ["nothing", "reinstated", "reinstated and revoked"])
+@pytest.mark.parametrize("kept", ["a copy", "no copy", "a false copy"])
+def test_a_receipt_out_of_the_backup_states_nothing_of_what_came_after_it(
+    owned: Owned, kept: str, since: str, now: str
+) -> None:
+    """The backup does not know that it has ended: served since, it would deny that."""
+    clock, who = owned.world.clock, caller("acme", Permission.AUDIT_READ)
+    owned.revoke()
+    first_one, written = owned.withdrawal.receipt, parse_instant(owned.withdrawal.written)
+    clock.advance(100)
+    backup = Backup(owned.world)
+    ended = clock.advance(100) or clock.wall_time
+    if since != "nothing":
+        owned.serve()
+        owned.check()
+        assert owned.outcome() == "ok"
+        clock.advance(100)
+    if since == "reinstated and revoked":
+        owned.revoke()
+    if since == "nothing":
+        owned.app.audit.record("acme", "tenant.update", "operator", "ok")
+    copy = owned.app.audit_copies.make("acme") if kept != "no copy" else None
+    if kept == "a false copy" and copy is not None:
+        copy = replace(copy, checkpoint="")
+    clock.advance(3600)
+    app = backup.restore()
+    restored = clock.wall_time
+    if kept == "a false copy":
+        with pytest.raises(InvalidRequest):
+            order(app, copy)
+    else:
+        assert order(app, copy).after == "hold"
+    assert owned.state is State.HOLD
+    (entry,) = app.keystead.list_receipts(who, "acme")
+    assert entry.id == first_one
+    assert parse_instant(entry.reinstated) >= restored
+    known = {"a copy": ended, "no copy": written, "a false copy": written}[kept]
+    assert known - MAX_SKEW - 1 <= parse_instant(entry.holds_until) <= known
+    owned.serve() if now == "serves" else owned.deny()
+    for _ in range(3):
+        clock.advance(2)
+        app.checks.check("acme", forced=True)
+    if now == "serves":
+        assert (owned.state, owned.outcome(app)) == (State.ACTIVE, "ok")
+        return
+    assert (owned.state, owned.outcome(app)) == (State.REVOKED, "key_revoked")
+    *_, latest = app.keystead.list_receipts(who, "acme")
+    assert latest.id != first_one
+    assert latest.reinstated == ""
+    assert parse_instant(latest.first_denial) >= restored
 
 
 def test_a_hold_out_of_the_backup_counts_from_a_denial_of_today(owned: Owned) -> None:
