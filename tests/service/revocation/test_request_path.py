@@ -255,8 +255,7 @@ class TestStore:
         assert owned.state is State.ACTIVE, "not yet"
         owned.world.tenants.unwritable = False
         owned.world.clock.advance(5)
-        owned.app.checks.check("acme")
-        assert owned.state is State.HOLD
+        assert owned.app.checks.check("acme") is State.HOLD
         assert (owned.withdrawal.first_denial, owned.withdrawal.request_id) == (instant(heard), "r-1")
         assert owned.record.since == instant(owned.world.clock.wall_time)
         assert owned.outcome(other) != "ok"

@@ -299,7 +299,8 @@ def test_a_receipt_out_of_the_backup_states_nothing_of_what_came_after_it(
     first_one, written = owned.withdrawal.receipt, parse_instant(owned.withdrawal.written)
     clock.advance(100)
     backup = Backup(owned.world)
-    ended = clock.advance(100) or clock.wall_time
+    clock.advance(100)
+    ended = clock.wall_time
     if since != "nothing":
         owned.serve()
         owned.check()
