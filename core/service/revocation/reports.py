@@ -137,7 +137,7 @@ class Reports:
         """
         self._pauses.pop((view.tenant_id, kek.locator))
         self._granted.put((view.tenant_id, kek.locator), self._now())
-        self._owed.pop(view.tenant_id)
+        self._over(view.tenant_id, kek)
         if kek == self._providers.platform_kek:
             return
         self._uses.note(view.tenant_id)
@@ -147,7 +147,7 @@ class Reports:
     def answered(self, tenant_id: str, kek: Kek) -> None:
         """A check had a real unwrap: no use of the key, but requests may ask it again."""
         self._pauses.pop((tenant_id, kek.locator))
-        self._owed.pop(tenant_id)
+        self._over(tenant_id, kek)
 
     def settle(self, tenant_id: str) -> None:
         """Write a denial that a silent store did not take: the fleet is to know, whatever the KMS answers by now."""
@@ -155,6 +155,11 @@ class Reports:
         if owed is not None:
             self._owed.pop(tenant_id)
             self._signal(tenant_id, owed.signal, owed.kek, owed.denial, heard=owed.heard)
+
+    def _over(self, tenant_id: str, kek: Kek) -> None:
+        owed = self._owed.get(tenant_id)
+        if owed is not None and owed.kek == kek:
+            self._owed.pop(tenant_id)
 
     def granted_ago(self, tenant_id: str, kek: Kek) -> float:
         """Seconds since a request of this process last had a real unwrap under a KEK; infinite if none had."""

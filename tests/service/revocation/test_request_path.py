@@ -16,7 +16,7 @@ from core.service.access import Permission
 from core.service.results import DecryptItem
 from core.service.revocation.pauses import DENIED_FOR, SILENT_FOR
 from tests.service.revocation.withdrawing import Owned
-from tests.service.world import caller
+from tests.service.world import PLATFORM, caller
 
 
 class TestDenial:
@@ -254,6 +254,8 @@ class TestStore:
             owned.app.checks.check("acme")
         assert owned.state is State.ACTIVE, "not yet"
         owned.world.tenants.unwritable = False
+        view = owned.app.gate.enter_any("acme")
+        owned.app.checks._reports.granted(view, PLATFORM, view.record)  # another key's serving says nothing of this one
         owned.world.clock.advance(5)
         assert owned.app.checks.check("acme") is State.HOLD
         assert (owned.withdrawal.first_denial, owned.withdrawal.request_id) == (instant(heard), "r-1")
