@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from core.client.problems import UnexpectedAnswer
 from core.client.values import Fields
@@ -71,7 +71,7 @@ class Receipt:
     """A receipt: how it is listed, and the signed statement, a compact JWS."""
 
     entry: ReceiptEntry
-    statement: str
+    statement: str = field(repr=False)
 
 
 _CHANGE = ("id", "at", "before", "after", "signal", "cause", "kek", "request_id", "by")

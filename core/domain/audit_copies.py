@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from core.domain.audit import AuditEntry
@@ -21,8 +21,8 @@ class ChainCopy:
     """
 
     chain: str
-    entries: tuple[AuditEntry, ...]
-    checkpoint: str
+    entries: tuple[AuditEntry, ...] = field(repr=False)
+    checkpoint: str = field(repr=False)
 
     def to_line(self) -> str:
         """One line of JSON, without its end."""

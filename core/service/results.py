@@ -148,7 +148,7 @@ class Receipt:
     """A receipt: how it is listed, and the statement itself, a compact JWS."""
 
     entry: ReceiptEntry
-    statement: str
+    statement: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

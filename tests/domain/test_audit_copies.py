@@ -165,3 +165,8 @@ def test_a_line_that_was_tampered_with_is_a_copy_or_refused(line: bytes) -> None
     except InvalidRequest:
         return
     assert ChainCopy.from_line(found.to_line()) == found
+
+
+def test_what_is_signed_and_long_is_not_shown() -> None:
+    """Whoever logs a copy logs neither the tenant's whole history nor what looks like a token."""
+    assert repr(ChainCopy("acme", (), "eyJhbGciOiJFZERTQSJ9.e30.c2ln")) == "ChainCopy(chain='acme')"

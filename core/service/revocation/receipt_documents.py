@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -36,7 +36,7 @@ class Progress:
     stored_by: str = ""
     data_keys: int = 0
     counted_since: str = ""
-    statement: str = ""
+    statement: str = field(default="", repr=False)
     reinstated: str = ""
     holds_until: str = ""
     void: str = ""
