@@ -156,6 +156,18 @@ def assemble(config: Config, leaves: Leaves) -> Application:
     mover.on_reinstating = revocation.checks.reinstating
     rotation.on_withheld = key_configuration.on_withheld = revocation.checks.suspect
     gate.on_scheduled = Activation(key_configuration, gate, audit, alarms, budget, timekeeper.now)
+    store_restores = StoreRestores(
+        records=records,
+        copies=copies,
+        rows=rows,
+        gate=gate,
+        turns=revocation.turns,
+        watch=revocation.watch,
+        teller=revocation.teller,
+        receipts=revocation.receipts,
+        now=timekeeper.now,
+        platform=leaves.platform_kek.locator,
+    )
     parts = Parts(
         gate=AccessGate(audit, refusals, alarms, budget),
         tenants=tenants,
@@ -183,18 +195,7 @@ def assemble(config: Config, leaves: Leaves) -> Application:
         budget=budget,
         checks=revocation.checks,
         kill_switch=revocation.kill_switch,
-        store_restores=StoreRestores(
-            records=records,
-            copies=copies,
-            rotation=rotation,
-            gate=gate,
-            turns=revocation.turns,
-            watch=revocation.watch,
-            teller=revocation.teller,
-            receipts=revocation.receipts,
-            now=timekeeper.now,
-            platform=leaves.platform_kek.locator,
-        ),
+        store_restores=store_restores,
         receipts=revocation.receipts,
         key_policies=KeyPolicies(tenants, records, gate, caps),
         approvals=Approvals(leaves.tenant_store, macs, alarms, timekeeper.now),
@@ -216,6 +217,7 @@ def assemble(config: Config, leaves: Leaves) -> Application:
         checks=revocation.checks,
         schedules=revocation.schedules(key_configuration),
         kill_switch=revocation.kill_switch,
+        store_restores=store_restores,
     )
 
 

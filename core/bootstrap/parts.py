@@ -25,6 +25,7 @@ from core.service.refusals import Refusals
 from core.service.revocation.checks import RevocationChecks
 from core.service.revocation.kill_switch import KillSwitch
 from core.service.revocation.schedules import Schedules
+from core.service.revocation.store_restores import StoreRestores
 from core.service.rotation import RotationService
 from core.service.state_gate import StateGate
 from core.service.tenant_records import TenantRecords
@@ -190,6 +191,7 @@ class Application:
     checks: RevocationChecks
     schedules: Schedules
     kill_switch: KillSwitch
+    store_restores: StoreRestores
 
     def close(self) -> None:
         """Write out what is pending and let go of the leaves."""

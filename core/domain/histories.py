@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from core.domain.audit import AuditEntry
-from core.domain.states import State
+from core.domain.kek import Kek
+from core.domain.states import Signal, State
 
 STATE_CHANGED = "key.state"
 """Action of an entry that tells a change of state."""
-SUSPENDED, RESUMED = "key.suspend", "key.resume"
-ROTATED = "key.rotate"
+SUSPENDED = "key.suspend"
+ROTATED, TUNED = "key.rotate", "key.policy"
+MOVES = frozenset({Signal.MOVE.value, Signal.REVERT.value})
 PUT_IN_ORDER = "store.restored"
 """Action of an entry that tells what was done after a restore."""
 
@@ -29,7 +32,8 @@ class History:
         sequence: The highest sequence of a version that a rotation of the present branch key made; 0 where there was
             none.
         left: UTC: when the state ``revoked`` was left, each time.
-        last: UTC: of the last entry; "" where there is none.
+        policy: What the tenant's knobs were set to, those that ever were.
+        tuned: UTC: when the last one was; "" for never.
     """
 
     suspended: bool = False
@@ -38,15 +42,16 @@ class History:
     moved: str = ""
     sequence: int = 0
     left: tuple[str, ...] = ()
-    last: str = ""
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    tuned: str = ""
 
     def revoked_until(self, since: str) -> str:
-        """Until when, as far as the chain knows, a key stayed ``revoked``; not before ``since``.
+        """Until when a key stayed ``revoked`` for sure: ``since``, where the chain does not tell when that ended.
 
         Args:
             since: UTC: when it came into that state.
         """
-        return min((at for at in self.left if at >= since), default=max(self.last, since))
+        return min((at for at in self.left if at >= since), default=since)
 
 
 def recall(entries: Iterable[AuditEntry]) -> History:
@@ -58,9 +63,9 @@ def recall(entries: Iterable[AuditEntry]) -> History:
     suspended, switched, kek, moved, sequence = False, "", "", "", 0
     told: set[str] = set()
     left: set[str] = set()
-    brought_back = last = ""
+    policy: dict[str, Any] = {}
+    brought_back = tuned = ""
     for entry in entries:
-        last = max(last, entry.time)
         if entry.action == STATE_CHANGED and _text(entry, "before") == State.REVOKED.value:
             left.add(_text(entry, "at") or entry.time)
         done = entry.outcome == "ok"
@@ -74,11 +79,13 @@ def recall(entries: Iterable[AuditEntry]) -> History:
         elif done and entry.action == ROTATED:
             made = entry.details.get("sequence")
             sequence = max(sequence, made if type(made) is int else 0)
+        elif done and entry.action == TUNED and isinstance(entry.details.get("after"), Mapping):
+            policy, tuned = {**policy, **entry.details["after"]}, entry.time
         if entry.details.get("branch_key_begun") is True:
             sequence = 0
-        if to := _text(entry, "moving_to"):
+        if to := _moved_to(entry):
             kek, moved, brought_back = to, entry.time, ""
-    return History(suspended, switched, kek, moved, sequence, tuple(sorted(left)), last)
+    return History(suspended, switched, kek, moved, sequence, tuple(sorted(left)), policy, tuned)
 
 
 def _text(entry: AuditEntry, name: str) -> str:
@@ -88,7 +95,8 @@ def _text(entry: AuditEntry, name: str) -> str:
 
 def _switch(entry: AuditEntry, told: set[str]) -> bool | None:
     # Whether an entry turns the kill switch on or off, or neither. There is the order, and beside it the change of
-    # state: either of both may come first, and a process may die between them.
+    # state: either of both may come first, and a process may die between them. Off is only what left the state: the
+    # order of a resume may be told after the next suspension.
     if entry.action == STATE_CHANGED:
         change = _text(entry, "id")
         if change and change in told:
@@ -97,9 +105,14 @@ def _switch(entry: AuditEntry, told: set[str]) -> bool | None:
         # Only what leaves the state turns it off: changes of before may be told late.
         before, after = (_text(entry, name) == State.SUSPENDED.value for name in ("before", "after"))
         return after if before is not after else None
-    if entry.outcome == "ok" and entry.action in (SUSPENDED, RESUMED):
-        return entry.action == SUSPENDED
-    return None
+    return True if entry.outcome == "ok" and entry.action == SUSPENDED else None
+
+
+def _moved_to(entry: AuditEntry) -> str:
+    # Whoever begins a change of key may die before it is told: who finishes it tells as well, and the change of state.
+    if entry.action == STATE_CHANGED and _text(entry, "signal") in MOVES:
+        return Kek(_text(entry, "kek")).key.locator
+    return _text(entry, "moving_to")
 
 
 def merged(one: History, other: History) -> History:
@@ -116,5 +129,6 @@ def merged(one: History, other: History) -> History:
         moved=move.moved,
         sequence=max(one.sequence, other.sequence),
         left=tuple(sorted({*one.left, *other.left})),
-        last=max(one.last, other.last),
+        policy={**other.policy, **one.policy} if one.tuned >= other.tuned else {**one.policy, **other.policy},
+        tuned=max(one.tuned, other.tuned),
     )

@@ -106,6 +106,20 @@ class AuditCopies:
                 if not attempts:
                     raise StoreUnavailable("the audit chain is too busy", retry_after=1) from None
 
+    def verified(self, chain: str) -> list[AuditEntry]:
+        """A chain's entries from the first, each of which follows from the one before.
+
+        Raises:
+            StoreCorrupt: One does not.
+            StoreUnavailable: They cannot be read.
+        """
+        entries, head = self.read(chain), EMPTY_HEAD
+        for entry in entries:
+            if problem := fault(entry, chain, head):
+                raise StoreCorrupt(f"the audit chain does not hold at entry {head.sequence + 1}: {problem}")
+            head = AuditHead(entry.sequence, entry.hash)
+        return entries
+
     def read(self, chain: str, *, up_to: int | None = None) -> list[AuditEntry]:
         """A chain's entries from the first.
 

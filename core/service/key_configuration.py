@@ -282,6 +282,9 @@ class KeyConfiguration:
         facts.update(moving_from=record.moving_from, moving_to=record.kek)
 
     def _carry_out(self, tenant_id: str, facts: dict[str, Any]) -> None:
+        found = self._records.read(tenant_id)
+        if found is not None and found[0].moving_from is not None:
+            facts.update(moving_from=found[0].moving_from, moving_to=found[0].kek)
         try:
             done = asdict(self._mover.run(tenant_id))
             facts.update({**done, "left_under": sorted(done["left_under"])})

@@ -84,9 +84,10 @@ class Keystead(KeyOperations):
         try:
             back = restores.put_back(chain, copy)
         except KeysteadError as error:
-            held = restores.hold(chain, caller.subject)
-            how = "a key of its own is in hold all the same" if held else "its key could NOT be put into hold"
-            error.hint = f"{how}; run this again with a copy that holds, before the service starts"
+            if tenant_id is not None:
+                held = restores.hold(tenant_id, caller.subject, end_receipts=True) is not None
+                how = "a key of its own is in hold all the same" if held else "its key could NOT be put into hold"
+                error.hint = f"{how}; run this again with a copy that holds, before the service starts"
             raise
         with gate.enter(caller, Op.STORE_RESTORED, tenant_id) as facts:
             return restores.order(chain, caller.subject, copy, back, facts)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from core.domain.states import State
 from core.errors import KeysteadError
 from functions.cli import options
 from functions.cli.audit_copies import CopyFiles
 from functions.cli.audit_export import SYSTEM, tenant_ids
 from functions.cli.confirm import confirm
 from functions.cli.exits import Exit, exit_for
-from functions.cli.local_service import opened, operator
+from functions.cli.local_service import WHO, opened, operator
 from functions.cli.output import counted, printable
 
 if TYPE_CHECKING:
+    from core.domain.audit_copies import ChainCopy
     from core.service.revocation.store_restores import AfterRestore
 
 
@@ -60,25 +63,45 @@ def after_restore(ctx: click.Context, copy_files: Sequence[Path], yes: bool, as_
         unknown = _unknown(ids, copies)
         question = f"Put every key of {counted(len(ids), 'tenant')} into hold until its KMS was asked?"
         confirm(f"{unknown} {question}" if unknown else question, yes=yes)
+        # All of them first, whatever is wrong with a copy, or ends this command.
+        hold = partial(application.store_restores.hold, subject=WHO, end_receipts=False)
+        before = {tenant_id: hold(tenant_id) for tenant_id in ids}
         news = False
         for chain in dict.fromkeys([*copies.chains, *ids]):
-            try:
-                done = application.keystead.store_restored(operator(), chain, copies.read(chain))
-            except KeysteadError as error:
-                # One tenant's record may be damaged: the others are to be put in order all the same.
-                worst = worst or exit_for(error)
-                click.echo(printable(f"{chain}: error: {error.detail}"), err=True)
-                if error.hint:
-                    click.echo(printable(f"{chain}: hint: {error.hint}"), err=True)
-                continue
-            news |= bool(done.entries or done.reasons or done.lost)
-            click.echo(json.dumps(asdict(done)) if as_json else _lines(done))
+            reads: Sequence[Callable[[], ChainCopy | None]] = [*copies.read(chain)] or [_nothing]
+            for number, read in enumerate(reads):
+                try:
+                    done = application.keystead.store_restored(operator(), chain, read())
+                except (KeysteadError, OSError) as error:
+                    # One tenant's record may be damaged: the others are to be put in order all the same.
+                    code = _told(chain, error)
+                    worst = worst or code
+                    continue
+                news |= bool(done.entries or done.reasons or done.lost)
+                if done.before == State.HOLD.value:
+                    done = replace(done, before=before.pop(chain, None) or done.before)
+                if number == 0 or done.entries or done.before != done.after:
+                    click.echo(json.dumps(asdict(done)) if as_json else _lines(done))
     if unknown:
         click.echo(f"note: {unknown}", err=True)
     elif copy_files and not news:
         click.echo("note: the copies hold nothing new: are they newer than the backup?", err=True)
     if worst:
         ctx.exit(worst)
+
+
+def _nothing() -> None:
+    """Read no copy."""
+
+
+def _told(chain: str, error: KeysteadError | OSError) -> Exit:
+    if isinstance(error, OSError):
+        click.echo(printable(f"{chain}: error: {error.filename}: {error.strerror}"), err=True)
+        return Exit.FAILED
+    click.echo(printable(f"{chain}: error: {error.detail}"), err=True)
+    if error.hint:
+        click.echo(printable(f"{chain}: hint: {error.hint}"), err=True)
+    return exit_for(error)
 
 
 def _unknown(ids: Sequence[str], copies: CopyFiles) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,7 +24,7 @@ class _Place:
 
 
 class CopyFiles:
-    """The longest copy of each chain in some files: of two that are true, it holds the other.
+    """The copies of each chain in some files.
 
     Args:
         paths: The files.
@@ -33,14 +35,13 @@ class CopyFiles:
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, dict[bytes, _Place]] = {}
         for path in paths:
             found = False
-            for offset, copy in _copies(path):
+            for offset, digest, copy in _copies(path):
                 found = True
-                known = self._places.get(copy.chain)
-                if known is None or known.entries < len(copy.entries):
-                    self._places[copy.chain] = _Place(path, offset, len(copy.entries))
+                places = self._places.setdefault(copy.chain, {})
+                places.setdefault(digest, _Place(path, offset, len(copy.entries)))
             if not found:
                 raise _no_copies(path)  # what was to be replayed is not in it
 
@@ -49,21 +50,23 @@ class CopyFiles:
         """Whose chains there are copies of."""
         return tuple(self._places)
 
-    def read(self, chain: str) -> ChainCopy | None:
-        """The copy of a chain, or None.
+    def read(self, chain: str) -> Iterator[Callable[[], ChainCopy]]:
+        """How to read each copy of a chain, the longest first: of two that are true and of one time it holds the other.
 
-        Raises:
-            InvalidRequest, OSError: The file has changed.
+        What is given raises InvalidRequest or OSError if its file has changed.
         """
-        place = self._places.get(chain)
-        if place is None:
-            return None
-        with place.path.open("rb") as file:
-            file.seek(place.offset)
-            return _parsed(place.path, _line(place.path, file))
+        places = self._places.get(chain, {}).values()
+        for place in sorted(places, key=lambda each: each.entries, reverse=True):
+            yield partial(_read, place)
 
 
-def _copies(path: Path) -> Iterator[tuple[int, ChainCopy]]:
+def _read(place: _Place) -> ChainCopy:
+    with place.path.open("rb") as file:
+        file.seek(place.offset)
+        return _parsed(place.path, _line(place.path, file))
+
+
+def _copies(path: Path) -> Iterator[tuple[int, bytes, ChainCopy]]:
     with path.open("rb") as file:
         while True:
             offset = file.tell()
@@ -71,7 +74,7 @@ def _copies(path: Path) -> Iterator[tuple[int, ChainCopy]]:
             if not line:
                 return
             if line.strip():
-                yield offset, _parsed(path, line)
+                yield offset, sha256(line.strip()).digest(), _parsed(path, line)
 
 
 def _line(path: Path, file: BinaryIO) -> bytes:

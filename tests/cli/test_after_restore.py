@@ -9,6 +9,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -381,6 +382,52 @@ def test_the_longest_copy_of_each_chain_counts(site: Deployment, run: Run) -> No
     site.put_back(backup)
     after_restore(run, site, "--audit", "all")
     assert site.state("globex") is State.SUSPENDED
+
+
+def test_of_two_copies_the_shorter_may_be_the_newer(site: Deployment, run: Run) -> None:
+    """The longer one is of before an earlier restore, after which the chain went on differently."""
+    backup = site.copied()
+    for _ in range(4):
+        site.application.keystead.rotate(officer("globex"), "globex")
+    export(run, site, "-t", "globex", "-o", "longer")
+    site.put_back(backup)
+    after_restore(run, site)
+    again = site.copied("again")
+    site.suspend("globex")
+    export(run, site, "-t", "globex", "-o", "newer")
+    sizes = [len(copies(Path(name).read_text())["globex"].entries) for name in ("longer", "newer")]
+    assert sizes[0] > sizes[1]
+    site.put_back(again)
+    lines = after_restore(run, site, "--audit", "longer", "--audit", "newer")
+    assert "  suspended: the kill switch was on" in lines
+    assert site.state("globex") is State.SUSPENDED
+
+
+def test_a_longer_copy_that_is_false_hides_no_true_one(restored: Deployment, run: Run) -> None:
+    true = copies(CHAINS.read_text())["globex"]
+    entry = replace(true.entries[-1], sequence=len(true.entries) + 1)
+    Path("false").write_text(replace(true, entries=(*true.entries, entry)).to_line())
+    arguments = ["--data", str(restored.data), "--audit", "false", "--audit", str(CHAINS)]
+    done = run("after-restore", "--yes", *arguments, code=1)
+    assert LINES["globex"] in done.stdout
+    assert "globex: error: the copy of an audit chain does not hold" in done.stderr
+    assert restored.state("globex") is State.SUSPENDED
+
+
+def test_all_are_held_before_any_copy_is_read(restored: Deployment, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[str] = []
+
+    def hold(_self: object, tenant_id: str, subject: str, *, end_receipts: bool) -> None:
+        held.append(tenant_id)
+        assert subject
+        assert not end_receipts
+
+    monkeypatch.setattr("core.service.revocation.store_restores.StoreRestores.hold", hold)
+    monkeypatch.setattr("functions.cli.after_restore.confirm", lambda _question, *, yes: CHAINS.unlink())
+    done = run("after-restore", "--yes", "--data", str(restored.data), "--audit", str(CHAINS), code=1)
+    assert held == ["acme", "globex"]
+    failed = [line for line in done.stderr.splitlines() if "No such file" in line]
+    assert [line.partition(":")[0] for line in failed] == ["acme", "globex"], "each is told, and none ends the command"
 
 
 BROKEN = {

@@ -52,7 +52,7 @@ ON, OFF = change("active", "suspended"), change("suspended", "active")
 
 def key_of(history: History) -> History:
     """What a chain tells of the key and the switch."""
-    return replace(history, left=(), last="")
+    return replace(history, left=())
 
 
 def told(on: bool, form: str, number: int) -> list[Line]:
@@ -70,11 +70,20 @@ def told(on: bool, form: str, number: int) -> list[Line]:
 @pytest.mark.parametrize("forms", [forms for acts in (1, 2, 3) for forms in product(FORMS, repeat=acts)], ids=str)
 def test_the_last_act_counts_however_it_is_told(forms: Sequence[str]) -> None:
     lines: list[Line] = [change("platform", "active")]
+    on, switched = False, ""
     for number, form in enumerate(forms):
-        lines += told(number % 2 == 0, form, number)
+        turned = number % 2 == 0
+        lines += (added := told(turned, form, number))
+        # That it was turned off, only the change of state tells: the order may be told after the next suspension.
+        effective = [line for line in added if turned or line[0] == "key.state"]
+        if effective:
+            on, switched = turned, at(lines.index(effective[-1]) + 1)
+        if turned and form != "change alone":
+            switched = at(len(lines) - added[::-1].index(SUSPEND))
+        if turned and form == "order first":
+            switched = at(len(lines))
         lines.append(done("key.check", state="suspended"))
-    on = len(forms) % 2 == 1
-    assert key_of(recall(chain(*lines))) == History(suspended=on, switched=at(len(lines) - 1))
+    assert key_of(recall(chain(*lines))) == History(suspended=on, switched=switched)
 
 
 STATES = [state for state in State if state is not State.SUSPENDED]
@@ -100,10 +109,19 @@ def test_what_tells_of_nothing(case: str) -> None:
     assert key_of(recall(chain(*NOTHING[case]))) == History()
 
 
+NUMBERS = count()
+
+
+def off() -> Line:
+    """The kill switch was turned off, once more."""
+    return change("suspended", "active", f"off-{next(NUMBERS)}")
+
+
 CASES: dict[str, tuple[list[Line], History]] = {
     "turned on": ([ON], History(True, at(1))),
     "turned on twice": ([ON, SUSPEND, SUSPEND], History(True, at(3))),
-    "turned off where it was off": ([RESUME], History(False, at(1))),
+    "ordered off where nothing left it": ([SUSPEND, RESUME], History(True, at(1))),
+    "a resume that is told after the next suspension": ([ON, off(), SUSPEND, RESUME], History(True, at(3))),
     "an order that fails afterwards": ([ON, SUSPEND, failed("key.resume")], History(True, at(2))),
     "a change that was told, of an order that then failed": ([ON, failed("key.suspend")], History(True, at(1))),
     "trouble from before, told late": (
@@ -122,7 +140,7 @@ CASES: dict[str, tuple[list[Line], History]] = {
         ],
         History(True, at(4)),
     ),
-    "turned on long ago, and told so again": ([ON, OFF, RESUME, ON], History(False, at(3))),
+    "turned on long ago, and told so again": ([ON, OFF, RESUME, ON], History(False, at(2))),
     "changes without a name are all told once": (
         [("key.state", "ok", {"before": b, "after": a}) for b, a in (("active", "suspended"), ("suspended", "active"))],
         History(False, at(2)),
@@ -158,27 +176,27 @@ CASES: dict[str, tuple[list[Line], History]] = {
         History(True, at(2), TWO, at(1)),
     ),
     "resumed after a restore": (
-        [done("key.configure", moving_to=TWO), ON, done("store.restored", kek=ONE), OFF, RESUME],
+        [done("key.configure", moving_to=TWO), ON, done("store.restored", kek=ONE), OFF, off()],
         History(False, at(5), ONE, at(4)),
     ),
     "resumed after a restore that failed": (
-        [done("key.configure", moving_to=TWO), ON, failed("store.restored", kek=ONE), RESUME],
+        [done("key.configure", moving_to=TWO), ON, failed("store.restored", kek=ONE), off()],
         History(False, at(4), TWO, at(1)),
     ),
     "resumed before a restore": (
-        [done("key.configure", moving_to=TWO), ON, RESUME, done("store.restored", kek=ONE)],
+        [done("key.configure", moving_to=TWO), ON, off(), done("store.restored", kek=ONE)],
         History(False, at(3), TWO, at(1)),
     ),
     "resumed after a restore, then another key": (
-        [done("store.restored", kek=ONE), RESUME, done("key.configure", moving_to=TWO)],
+        [done("store.restored", kek=ONE), off(), done("key.configure", moving_to=TWO)],
         History(False, at(2), TWO, at(3)),
     ),
     "another key after a restore, then resumed": (
-        [done("store.restored", kek=ONE), done("key.configure", moving_to=TWO), ON, RESUME],
+        [done("store.restored", kek=ONE), done("key.configure", moving_to=TWO), ON, off()],
         History(False, at(4), TWO, at(2)),
     ),
     "resumed again later": (
-        [done("store.restored", kek=ONE), RESUME, done("key.configure", moving_to=TWO), RESUME],
+        [done("store.restored", kek=ONE), off(), done("key.configure", moving_to=TWO), off()],
         History(False, at(4), TWO, at(3)),
     ),
     "suspended after a restore, once more": (
@@ -186,7 +204,7 @@ CASES: dict[str, tuple[list[Line], History]] = {
         History(True, at(3), TWO, at(1)),
     ),
     "restored and resumed without a word of the key": (
-        [done("key.configure", moving_to=TWO), done("store.restored"), RESUME],
+        [done("key.configure", moving_to=TWO), done("store.restored"), off()],
         History(False, at(3), TWO, at(1)),
     ),
 }
@@ -199,7 +217,7 @@ def test_recalled(case: str) -> None:
 
 
 def test_it_reads_its_entries_once() -> None:
-    assert recall(iter(chain(ON, SUSPEND))) == History(True, at(2), last=at(2))
+    assert recall(iter(chain(ON, SUSPEND))) == History(True, at(2))
 
 
 EARLY, LATE = at(1), at(2)
@@ -269,11 +287,20 @@ def test_whatever_was_before_it_is_on_when_it_was_just_turned_on(lines: list[Lin
 def test_until_when_a_key_stayed_revoked() -> None:
     left = [change("revoked", "active", "a", at=at(5)), change("revoked", "suspended", "b"), change("hold", "revoked")]
     found = recall(chain(*left, done("tenant.update")))
-    assert (found.left, found.last) == ((at(2), at(5)), at(4))
+    assert found.left == (at(2), at(5))
     assert found.revoked_until(at(1)) == at(2), "of a change that does not say when it was, when it was told counts"
     assert found.revoked_until(at(3)) == at(5)
-    assert found.revoked_until(at(6)) == at(6), "as long as anybody knows"
-    assert recall(chain(done("tenant.update"), done("key.check"))).revoked_until(at(1)) == at(2)
+    assert found.revoked_until(at(6)) == at(6), "an entry of something else proves nothing"
     assert History().revoked_until(at(1)) == at(1)
     both = merged(found, recall(chain(change("revoked", "active", "c", at=at(7)))))
-    assert (both.left, both.last) == ((at(2), at(5), at(7)), at(4))
+    assert both.left == (at(2), at(5), at(7))
+
+
+@pytest.mark.parametrize(("signal", "moved"), [("move", TWO), ("revert", TWO), ("denied", ""), ("granted", "")])
+def test_a_change_of_key_is_known_by_its_change_of_state(signal: str, moved: str) -> None:
+    """Whoever began it may have died before the order was told."""
+    found = recall(chain(change("platform", "active", "a", signal=signal, kek=TWO)))
+    assert (found.kek, found.moved) == (moved, at(1) if moved else "")
+    vault = "https://acme-kv.vault.azure.net/keys/kek"
+    found = recall(chain(change("platform", "active", "a", signal=signal, kek=f"{vault}/{1:032x}")))
+    assert found.kek == (vault if moved else "")

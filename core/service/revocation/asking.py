@@ -111,11 +111,18 @@ class Asking:
         self._timekeeper.compare(unwrapped.server_time, sent, self._timekeeper.now())
         return Answer(granted=True, server_time=unwrapped.server_time)
 
-    def probe(self, record: TenantRecord, kek: Kek, provider: KeyProvider) -> Answer:
-        """Unwrap the probe envelope, which fails only if the KEK does; not one under another of the key's versions."""
+    def probe(self, record: TenantRecord, kek: Kek, provider: KeyProvider, *, any_version: bool = False) -> Answer:
+        """Unwrap the probe envelope, which fails only if the KEK does.
+
+        Args:
+            record: The tenant's record.
+            kek: The KEK, with its version where there are versions.
+            provider: Reaches it.
+            any_version: Whether one under another of the key's versions does; else that is not asked.
+        """
         try:
             under = self._probes.read(record.tenant_id, record.probe_digest).kek
-            if under != kek:
+            if under != kek and not (any_version and under.key == kek.key):
                 return Answer(elsewhere=under.key == kek.key, corrupt=under.key != kek.key)
             self._probes.unwrap(provider, record.tenant_id, record.probe_digest)
         except ProviderSignal as signal:

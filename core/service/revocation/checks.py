@@ -170,7 +170,7 @@ class RevocationChecks:
         provider = self._asking.provider(record, kek, fresh=forced or record.state is not State.ACTIVE)
         answer = self._asking.row(record, stored, provider)
         if answer.corrupt:
-            answer = self._asking.probe(record, kek, provider)
+            answer = self._asking.probe(record, kek, provider, any_version=True)
         noted = self._described(record, kek, provider, turn, answer, forced=forced)
         after = self._after(record, view, stored, provider, answer, turn, wraps="described" in noted, forced=forced)
         if answer.granted and "described" in noted:

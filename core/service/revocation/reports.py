@@ -40,6 +40,7 @@ class _Owed:
     kek: Kek
     denial: Denial
     heard: float
+    dated: bool
 
 
 class Reports:
@@ -154,7 +155,7 @@ class Reports:
         owed = self._owed.get(tenant_id)
         if owed is not None:
             self._owed.pop(tenant_id)
-            self._signal(tenant_id, owed.signal, owed.kek, owed.denial, heard=owed.heard)
+            self._signal(tenant_id, owed.signal, owed.kek, owed.denial, owed=owed)
 
     def _over(self, tenant_id: str, kek: Kek) -> None:
         owed = self._owed.get(tenant_id)
@@ -221,7 +222,7 @@ class Reports:
         denial: Denial | None = None,
         *,
         since: str = "",
-        heard: float | None = None,
+        owed: _Owed | None = None,
     ) -> None:
         now = self._now().wall
         written: list[TenantRecord] = []
@@ -229,13 +230,14 @@ class Reports:
         def change(record: TenantRecord) -> TenantRecord | None:
             if record.deleted or kek.key.locator not in record.keks or since not in ("", record.since):
                 return None
-            if heard is not None and record.state is State.ACTIVE and parse_instant(record.since) > heard:
+            if owed is not None and record.state is State.ACTIVE and parse_instant(record.since) > owed.heard:
                 return None  # it served again meanwhile
-            after = signalled(record, signal, kek, now, denial, dated=self._timekeeper.trusted)
+            dated = self._timekeeper.trusted and (owed is None or owed.dated)
+            after = signalled(record, signal, kek, now, denial, dated=dated)
             if after is record:
                 return None
-            if heard is not None and after.withdrawal is not None and after.withdrawal.first_denial:
-                after = replace(after, withdrawal=replace(after.withdrawal, first_denial=instant(heard)))
+            if owed is not None and after.withdrawal is not None and after.withdrawal.first_denial:
+                after = replace(after, withdrawal=replace(after.withdrawal, first_denial=instant(owed.heard)))
             written[:] = [after]
             return after
 
@@ -243,7 +245,7 @@ class Reports:
             found = self._records.change(tenant_id, change)
         except KeysteadError:
             if denial is not None:
-                self._owed.put(tenant_id, _Owed(signal, kek, denial, now if heard is None else heard))
+                self._owed.put(tenant_id, owed or _Owed(signal, kek, denial, now, self._timekeeper.trusted))
             return
         finally:
             self._gate.expire(tenant_id)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from core.domain.audit_copies import ChainCopy
+from core.domain.branch_keys import ACTIVE
 from core.domain.causes import OLDER_KEY, SWITCH_REPLAYED
 from core.domain.histories import History, merged, recall
 from core.domain.instants import parse_instant
@@ -28,7 +29,7 @@ from core.service.revocation.signals import signalled
 from core.service.revocation.telling import Teller
 from core.service.revocation.turns import Turns
 from core.service.revocation.watch import Watch
-from core.service.rotation import RotationService
+from core.service.row_checks import RowChecks
 from core.service.state_gate import StateGate
 from core.service.tenant_records import TenantRecords
 from core.service.timekeeper import MAX_SKEW
@@ -61,7 +62,7 @@ class StoreRestores:
     Args:
         records: Hold the tenants' records.
         copies: Read the audit chains, and put back what they lost.
-        rotation: Knows the ACTIVE row.
+        rows: Read the ACTIVE row.
         gate: Holds the tenant views.
         turns: Have a key checked soon.
         watch: Likewise.
@@ -76,7 +77,7 @@ class StoreRestores:
         *,
         records: TenantRecords,
         copies: AuditCopies,
-        rotation: RotationService,
+        rows: RowChecks,
         gate: StateGate,
         turns: Turns,
         watch: Watch,
@@ -87,7 +88,7 @@ class StoreRestores:
     ) -> None:
         self._records = records
         self._copies = copies
-        self._rotation = rotation
+        self._rows = rows
         self._gate = gate
         self._turns = turns
         self._watch = watch
@@ -147,6 +148,8 @@ class StoreRestores:
             history = self._history(tenant_id, copy, back)
         except KeysteadError as error:
             unread = error
+            if copy is not None:
+                history = recall(copy.entries)
         reasons: dict[str, str] = {}
         written: list[TenantRecord] = []
 
@@ -163,37 +166,48 @@ class StoreRestores:
         self._gate.expire(tenant_id)
         if written:
             self._turns.begin(tenant_id)
+            self._turns.note(tenant_id, described=0.0)  # whether it wraps is looked at before it is active again
             self._watch.add(tenant_id)
         self._teller.tell(after)
         if unread is not None:
             raise unread
         lost += self._lost_versions(tenant_id, history)
+        lost += tuple(
+            f"the policy's {name}, which was set to {value!r}: it is {getattr(after.policy, name)!r} again"
+            for name, value in history.policy.items()
+            if getattr(after.policy, name, value) != value
+        )
         facts.update({"from": before.state.value, "to": after.state.value, "kek": after.kek})
         why = tuple(reasons.values())
         facts.update(why=list(why), lost=list(lost))
         return AfterRestore(tenant_id, before.state.value, after.state.value, why, lost, back.entries)
 
-    def hold(self, tenant_id: str, subject: str) -> bool:
+    def hold(self, tenant_id: str, subject: str, *, end_receipts: bool) -> State | None:
         """Put a tenant into ``hold`` and leave it to others to tell of it: its chain is yet to be put back.
 
         Args:
             tenant_id, subject: As in `order`.
+            end_receipts: Whether to end a receipt although no chain was asked until when it held. Else a key that is
+                ``revoked``, or suspended, stays as it is: it is refused already.
 
         Returns:
-            Whether nothing that the backup says of its key is believed any more. Never raises `KeysteadError`.
+            The state of before; None if it cannot be changed now, or there is no such tenant.
         """
+        before: list[State] = []
 
-        def held(record: TenantRecord) -> TenantRecord:
+        def held(record: TenantRecord) -> TenantRecord | None:
+            before[:] = [record.state]
+            if record.deleted or (not end_receipts and record.state in (State.REVOKED, State.SUSPENDED)):
+                return None
             self._end_receipt(record, History())
             return self._tightened(record, subject, {})
 
         try:
             self._gate.purge(tenant_id)
-            if tenant_id != SYSTEM:
-                self._records.change(tenant_id, held)
+            self._records.change(tenant_id, held)
         except KeysteadError:
-            return False
-        return True
+            return None
+        return before[0] if before else None
 
     def _tightened(self, record: TenantRecord, by: str, reasons: Mapping[str, str]) -> TenantRecord:
         now = self._now().wall
@@ -225,17 +239,18 @@ class StoreRestores:
             self._receipts.reinstating(record.tenant_id, known.receipt, instant(now), instant(min(now, sure)))
 
     def _history(self, tenant_id: str, copy: ChainCopy | None, back: PutBack) -> History:
-        known = recall(self._copies.read(tenant_id))
+        known = recall(self._copies.verified(tenant_id))
         return known if copy is None or not back.diverged else merged(known, recall(copy.entries))
 
     def _lost_versions(self, tenant_id: str, history: History) -> tuple[str, ...]:
+        view = self._gate.enter_any(tenant_id)
         try:
-            active = self._rotation.current(tenant_id)
+            active = self._rows.read(view, view.record.branch_key_id, ACTIVE)
         except StoreUnavailable:
             raise  # nobody knows what is there
         except KeysteadError as error:
             return (f"the branch key cannot be read: {error.detail}",)
-        there = active.mac.sequence if active.mac else 0
+        there = active.mac.sequence if active is not None and active.mac else 0
         if history.sequence <= there:
             return ()
         last = history.sequence

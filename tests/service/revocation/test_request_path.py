@@ -268,6 +268,22 @@ class TestStore:
         owned.check()
         assert (owned.state, owned.outcome()) == (State.ACTIVE, "ok"), "it is written once"
 
+    def test_one_that_was_heard_by_a_clock_that_was_off_is_not_dated(self, owned: Owned) -> None:
+        owned.expire_lease()
+        assert owned.outcome() == "ok"
+        owned.expire_lease()
+        owned.deny("policy")
+        keeper, now = owned.app.checks._timekeeper, owned.app.checks._timekeeper.now
+        assert not keeper.compare(owned.world.clock.wall_time + 100, now(), now())
+        owned.world.tenants.unwritable = True
+        assert owned.outcome() == "key_revoked"
+        owned.world.tenants.unwritable = False
+        owned.world.clock.advance(2)
+        assert keeper.compare(owned.world.clock.wall_time, now(), now())
+        owned.app.checks._reports.settle("acme")
+        assert owned.record.state is State.HOLD
+        assert owned.withdrawal.first_denial == "", "the next denial is the first"
+
     @pytest.mark.parametrize("here", [True, False], ids=["in this process", "in another"])
     def test_it_is_not_written_if_the_key_has_served_since(self, owned: Owned, here: bool) -> None:
         owned.expire_lease()

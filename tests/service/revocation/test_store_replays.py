@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
 
 import pytest
 
 from core.domain.audit_copies import ChainCopy
 from core.domain.causes import OLDER_KEY, remedy_for
+from core.domain.key_policy import PolicyChange
+from core.domain.key_target import KeyTarget
 from core.domain.states import State
 from core.domain.tenants import SYSTEM
-from core.errors import KeysteadError, KeySuspended
+from core.errors import Denial, KeysteadError, KeySuspended, StoreCorrupt
 from core.service.revocation.store_restores import AfterRestore
 from tests.service.revocation.restoring import (
     DIVERGED,
@@ -334,3 +337,78 @@ def test_restored_twice(owned: Owned) -> None:
     assert order(app, first).reasons == (SWITCH,), "nobody told it of the rest"
     assert order(app, second).lost[0] == DIVERGED
     assert owned.state is State.SUSPENDED, "only ever tightens"
+
+
+def test_where_the_chain_in_the_store_does_not_hold_the_copy_is_believed(owned: Owned) -> None:
+    backup = Backup(owned.world)
+    suspend(owned.app)
+    copy = owned.app.audit_copies.make("acme")
+    app = backup.restore()
+    app.audit_copies.put_back(copy)
+    chain = owned.world.audit_log._entries["acme"]
+    for number in sorted(chain)[-2:]:
+        chain[number] = chain[number].replace("suspended", "active").replace("key.suspend", "key.check")
+    with pytest.raises(StoreCorrupt, match="does not hold at entry"):
+        order(app, copy)
+    assert record_of(app).state is State.SUSPENDED
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own to own", "platform to own"])
+def test_a_change_of_key_that_another_process_finished_is_known(own: bool) -> None:
+    """Whoever began it died before its order was in the chain."""
+    world = Owned().world if own else platform()
+    backup = Backup(world)
+    mover = world.app.key_configuration._mover
+
+    class Died(BaseException):
+        pass
+
+    def dies(*_: object) -> None:
+        raise Died
+
+    before, mover.run = mover.run, dies  # type: ignore[method-assign,assignment]
+    with pytest.raises(Died):
+        world.app.key_configuration.configure("acme", KeyTarget(THIRD_KEK.locator), {})
+    mover.run = before  # type: ignore[method-assign]
+    other = world.process()
+    world.clock.advance(60)
+    other.schedules.run("check", 60)
+    assert record_of(other).kek == THIRD_KEK.locator
+    assert record_of(other).moving_from is None
+    copy = other.audit_copies.make("acme")
+    app = backup.restore()
+    assert order(app, copy).reasons == (moved(THIRD_KEK.locator),)
+    assert record_of(app).state is State.SUSPENDED
+
+
+def test_a_key_that_does_not_wrap_is_not_active_before_that_was_looked_at(owned: Owned) -> None:
+    def no_wrap(operation: str, context: Mapping[str, str]) -> None:
+        if operation == "wrap" and context.get("kms-arn") == OTHER_KEK.locator:
+            raise Denial("no", cause="wrap_not_permitted")
+
+    owned.world.kms.trouble = no_wrap
+    assert owned.check() is State.WRITE_BLOCKED
+    app = Backup(owned.world).restore()
+    assert order(app).after == "hold"
+    owned.world.clock.advance(5)
+    assert app.checks.check("acme") is State.WRITE_BLOCKED
+
+
+@pytest.mark.parametrize("diverged", [False, True])
+def test_a_policy_that_was_set_since_is_told(owned: Owned, diverged: bool) -> None:
+    keystead = owned.app.keystead
+    keystead.set_policy(caller(), "acme", PolicyChange(rotation_days=30))
+    backup = Backup(owned.world)
+    keystead.set_policy(caller(), "acme", PolicyChange(lease=5, approval="second_person"))
+    keystead.set_policy(caller(), "acme", PolicyChange(lease=0))
+    copy = owned.app.audit_copies.make("acme")
+    app = backup.restore()
+    if diverged:
+        go_on(app)
+    told = [what for what in order(app, copy).lost if what != DIVERGED]
+    assert sorted(told) == [
+        "the policy's approval, which was set to 'second_person': it is '' again",
+        f"the policy's lease, which was set to 0: it is {owned.policy.lease!r} again",
+    ]
+    app.keystead.set_policy(caller(), "acme", PolicyChange(lease=0, approval="second_person"))
+    assert [what for what in order(app, copy).lost if what != DIVERGED] == []
