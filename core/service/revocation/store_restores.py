@@ -165,9 +165,7 @@ class StoreRestores:
         self._gate.purge(tenant_id)
         self._gate.expire(tenant_id)
         if written:
-            self._turns.begin(tenant_id)
-            self._turns.note(tenant_id, described=0.0)  # whether it wraps is looked at before it is active again
-            self._watch.add(tenant_id)
+            self._have_checked(tenant_id)
         self._teller.tell(after)
         if unread is not None:
             raise unread
@@ -193,10 +191,10 @@ class StoreRestores:
         Returns:
             The state of before; None if it cannot be changed now, or there is no such tenant.
         """
-        before: list[State] = []
+        before: list[TenantRecord] = []
 
         def held(record: TenantRecord) -> TenantRecord | None:
-            before[:] = [record.state]
+            before[:] = [record]
             if record.deleted or (not end_receipts and record.state in (State.REVOKED, State.SUSPENDED)):
                 return None
             self._end_receipt(record, History())
@@ -204,10 +202,19 @@ class StoreRestores:
 
         try:
             self._gate.purge(tenant_id)
-            self._records.change(tenant_id, held)
+            after = self._records.change(tenant_id, held)
         except KeysteadError:
             return None
-        return before[0] if before else None
+        if not before:
+            return None
+        if after != before[0]:
+            self._have_checked(tenant_id)
+        return before[0].state
+
+    def _have_checked(self, tenant_id: str) -> None:
+        self._turns.begin(tenant_id)
+        self._turns.note(tenant_id, described=0.0)  # whether it wraps is looked at before it is active again
+        self._watch.add(tenant_id)
 
     def _tightened(self, record: TenantRecord, by: str, reasons: Mapping[str, str]) -> TenantRecord:
         now = self._now().wall

@@ -381,7 +381,8 @@ def test_a_change_of_key_that_another_process_finished_is_known(own: bool) -> No
     assert record_of(app).state is State.SUSPENDED
 
 
-def test_a_key_that_does_not_wrap_is_not_active_before_that_was_looked_at(owned: Owned) -> None:
+@pytest.mark.parametrize("first", [False, True], ids=["ordered", "held first, as the command does"])
+def test_a_key_that_does_not_wrap_is_not_active_before_that_was_looked_at(owned: Owned, first: bool) -> None:
     def no_wrap(operation: str, context: Mapping[str, str]) -> None:
         if operation == "wrap" and context.get("kms-arn") == OTHER_KEK.locator:
             raise Denial("no", cause="wrap_not_permitted")
@@ -389,6 +390,8 @@ def test_a_key_that_does_not_wrap_is_not_active_before_that_was_looked_at(owned:
     owned.world.kms.trouble = no_wrap
     assert owned.check() is State.WRITE_BLOCKED
     app = Backup(owned.world).restore()
+    if first:
+        assert app.store_restores.hold("acme", "operator", end_receipts=False) is State.WRITE_BLOCKED
     assert order(app).after == "hold"
     owned.world.clock.advance(5)
     assert app.checks.check("acme") is State.WRITE_BLOCKED
