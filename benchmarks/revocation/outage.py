@@ -1,7 +1,8 @@
 """An outage of the KMS in every shape at once: no key may be taken for withdrawn, and all must serve again by itself.
 
 For each shape of trouble there are two tenants, whose calls to the KMS meet it for as long as the outage lasts: a
-patient one, whose outage grace is longer than it, and a brief one, whose grace ends before it does.
+patient one, whose outage grace is longer than it, and a brief one, whose grace ends before it does. The patient ones
+tighten their grace right before, which is no reason to refuse them.
 """
 
 from __future__ import annotations
@@ -153,6 +154,11 @@ def run(directory: Path, scale: Scale, say: Callable[[str], None]) -> list[Weath
         uses = {each.tenant: deployment.use(each.tenant) for each in found}
         time.sleep(scale.warm)
         wait_until_served(use for tenant in uses.values() for use in tenant)
+        say("stricter graces, of which the second worker hears when there is nobody to ask any more")
+        for each in found:
+            if each.kind == PATIENT:
+                deployment.client(each.tenant).set_policy(each.tenant, outage_grace=scale.patient)
+        time.sleep(2 * scale.every)
         say(f"an outage of {scale.outage:g} s")
         began = time.monotonic()
         calls.break_calls([_call(arns[each.tenant], CALLS[each.trouble]) for each in _in(found, CALLS)])
@@ -176,7 +182,7 @@ def run(directory: Path, scale: Scale, say: Callable[[str], None]) -> list[Weath
 
 
 def _set_up(each: Weathered, deployment: Deployment, customers: AwsCustomers, scale: Scale) -> str:
-    grace = scale.patient if each.kind == PATIENT else scale.brief
+    grace = 2 * scale.patient if each.kind == PATIENT else scale.brief
     key = with_own_key(deployment, each.tenant, customers.disabled, scale.lease, outage_grace=grace)
     return str(key.target["key_arn"])
 

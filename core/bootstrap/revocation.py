@@ -29,8 +29,9 @@ from core.service.revocation.uses import Uses
 from core.service.revocation.watch import Watch
 from core.service.row_checks import RowChecks
 from core.service.row_macs import RowMacs
-from core.service.state_gate import StateGate, TenantView
+from core.service.state_gate import StateGate
 from core.service.tenant_records import TenantRecords
+from core.service.tenant_view import TenantView
 from core.service.tenants import Tenants
 from core.service.timekeeper import MAX_SKEW, Timekeeper
 

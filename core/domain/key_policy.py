@@ -47,6 +47,15 @@ class KeyPolicy:
         if self.fallback not in {"", "platform"} or self.approval not in {"", "second_person"}:
             raise InvalidRequest("fallback is empty or platform, approval is empty or second_person")
 
+    def held_to(self, other: KeyPolicy) -> KeyPolicy:
+        """This policy, in what serves while the KMS does not held to another wherever that is stricter."""
+        return replace(
+            self,
+            lease=min(self.lease, other.lease),
+            outage_grace=min(self.outage_grace, other.outage_grace),
+            fallback=self.fallback and other.fallback,
+        )
+
     def to_body(self) -> dict[str, Any]:
         """JSON form; what is empty is left out: processes of before it was known read the record, too."""
         body: dict[str, Any] = {

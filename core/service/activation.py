@@ -14,7 +14,8 @@ from core.service.audit import AuditTrail
 from core.service.key_configuration import KeyConfiguration
 from core.service.kms_budget import SECONDS, KmsBudget
 from core.service.lru import LruCache
-from core.service.state_gate import StateGate, TenantView
+from core.service.state_gate import StateGate
+from core.service.tenant_view import TenantView
 
 ACTION = "key.activate"
 SUBJECT = "keystead"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.domain.branch_keys import StoredRow, version_bytes
 from core.domain.encrypted_data_key import WrappingKeys
 from core.domain.timing import Instant
-from core.service.state_gate import TenantView
+from core.service.tenant_view import TenantView
 
 UNCACHED_USE = 5.0
 """Seconds for which a key unwrapped under ``lease=0`` serves the calls that asked for it."""
@@ -18,7 +18,7 @@ class BranchKey:
         stored: The verified row it came from.
         key: 32 bytes.
         view: The tenant's view when it was asked for.
-        generation: The view's generation at that time.
+        generation: The view's at that time.
         asked: Both clocks before the unwrap request was sent.
         lasting: Whether it may serve calls that did not ask for it, for its lease; else it serves for a moment.
     """
@@ -63,16 +63,27 @@ class BranchKey:
         """Whether it may serve calls that did not ask for it."""
         return self.lasting and self.generation == self.view.generation
 
-    def renew(self, asked: Instant, lease: float) -> None:
+    def renew(self, asked: Instant, lease: float, generation: float) -> None:
         """Let it serve for another lease.
 
         Args:
             asked: Both clocks before the new unwrap request was sent.
             lease: Seconds.
+            generation: As `extend`.
         """
         self.asked = asked
-        self.wall_until, self.boot_until = asked.plus(lease)
+        self.extend(asked.plus(lease), generation)
+
+    def extend(self, until: Instant, generation: float) -> None:
+        """Let it serve on.
+
+        Args:
+            until: Both clocks when it ends.
+            generation: The view's when it was decided to go on; a lapse since then ends it again.
+        """
+        self.wall_until, self.boot_until = until
+        self.generation = max(self.generation, generation)
 
     def serves(self, tick: tuple[float, float]) -> bool:
-        """Whether it may be used now: lease running, and no purge since it was asked for."""
+        """Whether it may be used now: lease running, and no purge or lapse since it was asked for."""
         return tick[0] < self.wall_until and tick[1] < self.boot_until and self.generation == self.view.generation

@@ -23,7 +23,8 @@ from core.service.providers import Providers
 from core.service.revocation.pauses import SILENT_FOR
 from core.service.row_checks import RowChecks
 from core.service.single_flight import OwnShortage, SingleFlight, StillWaiting
-from core.service.state_gate import StateGate, TenantView
+from core.service.state_gate import StateGate
+from core.service.tenant_view import TenantView
 from core.service.timekeeper import Timekeeper
 
 if TYPE_CHECKING:
@@ -160,29 +161,29 @@ class BranchKeys:
             return found
         except (StillWaiting, OwnShortage):
             # Nobody was asked, or nobody answered in this request's time: what is cached may serve it, and no other.
-            held = self._cache.get(slot)
-            if held is None or held.generation != view.generation or not self._in_grace(held, view):
+            generation, held = view.generation, self._cache.get(slot)
+            if held is None or not view.holds(held.generation) or not self._in_grace(held, view):
                 raise
-            return BranchKey(held.stored, held.key, view, held.generation, self._timekeeper.now(), lasting=False)
+            return BranchKey(held.stored, held.key, view, generation, self._timekeeper.now(), lasting=False)
 
     def _renew(self, view: TenantView, slot: Slot) -> BranchKey:
         generation, asked = view.generation, self._timekeeper.now()
         cached = self._cache.get(slot)
-        if cached is not None and cached.generation != generation:
+        if cached is not None and not view.holds(cached.generation):
             cached = None  # of before a purge, or of a view that was evicted
         if cached is not None and cached.serves(asked):
             return cached  # another thread's flight landed between our look and our start
         stored, asked_as = self._read(view, slot, asked, cached), view.record
         pause = self._reports.paused(view, stored.row.kek)
         if pause is not None:
-            if pause.silent and cached is not None and self._extend(cached, view):
+            if pause.silent and cached is not None and self._extend(cached, view, generation):
                 return cached
             raise pause.error.with_traceback(None)
         try:
             key, generation, trusted, proved_ago = self._unwrap(view, stored, generation)
         except Silence as silence:
             refusal = self._reports.silent(view, stored.row.kek, silence)
-            if cached is not None and self._extend(cached, view):
+            if cached is not None and self._extend(cached, view, generation):
                 return cached
             raise refusal from None
         self._reports.granted(view, stored.row.kek, asked_as)
@@ -193,7 +194,7 @@ class BranchKeys:
         if lasting:
             asked = asked.plus(-max(0.0, proved_ago))
         if cached is not None and cached.version_id == stored.row.version_id and compare_digest(cached.key, key):
-            return self._renewed(cached, stored, slot, asked)
+            return self._renewed(cached, stored, slot, asked, generation)
         branch_key = BranchKey(stored, key, view, generation, asked, lasting=lasting)
         if branch_key.cacheable:
             self._cache.put(slot, branch_key)
@@ -204,14 +205,16 @@ class BranchKeys:
                 self._cache.put((slot[0], slot[1], VERSION_PREFIX + branch_key.version_id), twin)
         return branch_key
 
-    def _renewed(self, cached: BranchKey, stored: StoredRow, slot: Slot, asked: Instant) -> BranchKey:
+    def _renewed(
+        self, cached: BranchKey, stored: StoredRow, slot: Slot, asked: Instant, generation: float
+    ) -> BranchKey:
         # The same key: data keys that hang on it live on under its new lease, as does what is cached of its version.
         lease = cached.view.record.lease
         cached.stored = stored
-        cached.renew(asked, lease)
+        cached.renew(asked, lease, generation)
         twin = self._cache.get((slot[0], slot[1], VERSION_PREFIX + cached.version_id))
-        if slot[2] == ACTIVE and twin is not None and twin.generation == cached.generation and twin.asked <= asked:
-            twin.renew(asked, lease)
+        if slot[2] == ACTIVE and twin is not None and cached.view.holds(twin.generation) and twin.asked <= asked:
+            twin.renew(asked, lease, generation)
         return cached
 
     def _read(self, view: TenantView, slot: Slot, asked: Instant, cached: BranchKey | None) -> StoredRow:
@@ -285,18 +288,18 @@ class BranchKeys:
     def _in_grace(self, cached: BranchKey, view: TenantView) -> bool:
         return self._timekeeper.now().before(_end_of_grace(cached, view))
 
-    def _extend(self, cached: BranchKey, view: TenantView) -> bool:
+    def _extend(self, cached: BranchKey, view: TenantView, generation: float) -> bool:
         # Counted from now: the silence may have taken as long as the KMS's time-out.
         now, end = self._timekeeper.now(), _end_of_grace(cached, view)
         if not now.before(end):
             return False
         again = now.plus(SILENT_FOR)
-        cached.wall_until, cached.boot_until = min(again.wall, end.wall), min(again.boot, end.boot)
+        cached.extend(Instant(min(again.wall, end.wall), min(again.boot, end.boot)), generation)
         return True
 
     def _has_served(self, tenant_id: str, kek: Kek) -> bool:
         return any(
-            key.stored.row.kek == kek and key.view.tenant_id == tenant_id and key.generation == key.view.generation
+            key.stored.row.kek == kek and key.view.tenant_id == tenant_id and key.view.holds(key.generation)
             for key in self._cache.values()
         )
 

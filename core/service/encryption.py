@@ -22,7 +22,8 @@ from core.errors import KeyUnreachable, MessageInvalid
 from core.service.branch_key import BranchKey
 from core.service.branch_keys import BranchKeys
 from core.service.lru import LruCache
-from core.service.state_gate import StateGate, TenantView
+from core.service.state_gate import StateGate
+from core.service.tenant_view import TenantView
 from core.service.timekeeper import Timekeeper
 
 ATTEMPTS = 3
@@ -83,7 +84,6 @@ class CachedDataKey:
         self.branch_key = branch_key
         self.view: TenantView = branch_key.view
         self.context = dict(context)
-        self._generation: float = branch_key.generation
         self._messages = limits.messages
         self._bytes = limits.bytes
         self._wall_end, self._boot_end = made[0] + limits.age, made[1] + limits.age
@@ -95,6 +95,7 @@ class CachedDataKey:
     def renew(self) -> None:
         """Let it serve for as long as its branch key's lease runs and the tenant's record is fresh, as of now."""
         branch_key, view = self.branch_key, self.view
+        self._generation: float = branch_key.generation
         self._wall_until = min(branch_key.wall_until, view.wall_until)
         self._boot_until = min(branch_key.boot_until, view.boot_until)
 

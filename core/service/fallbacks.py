@@ -19,8 +19,9 @@ from core.service.audit import AuditTrail
 from core.service.branch_key import BranchKey
 from core.service.branch_keys import BranchKeys
 from core.service.providers import Providers
-from core.service.state_gate import StateGate, TenantView
+from core.service.state_gate import StateGate
 from core.service.tenant_records import TenantRecords
+from core.service.tenant_view import TenantView
 
 ACTION, SUBJECT = "key.fallback", "keystead"
 FALLBACK_BEGUN = "keystead.key.fallback_begun"

@@ -36,8 +36,9 @@ from core.service.providers import Providers
 from core.service.revocation.telling import Teller
 from core.service.rewrapper import Moved, Rewrapper
 from core.service.row_checks import RowChecks
-from core.service.state_gate import StateGate, TenantView
+from core.service.state_gate import StateGate
 from core.service.tenant_records import TenantRecords
+from core.service.tenant_view import TenantView
 
 PASSES = 8
 """How often the routine starts over when another process moves the same tenant at the same time."""

@@ -65,10 +65,10 @@ class KeyPolicies:
         """
         _check_types(change)
         self._tenants.read(tenant_id)  # refuses what does not exist, and spent ids
-        purges = False
+        stored: KeyPolicy | None = None
 
         def changed(record: TenantRecord) -> TenantRecord:
-            nonlocal purges
+            nonlocal stored
             policy = change.apply(record.policy)
             self._caps.admit(change)
             loosened, tightened = compared(record.policy, policy), compared(policy, record.policy)
@@ -83,16 +83,14 @@ class KeyPolicies:
                 by.require(record, LOOSEN_POLICY, {"before": _plain(record.policy), "after": _plain(policy)})
             elif tightened & DANGEROUS:
                 by.withdraw(record, LOOSEN_POLICY)
-            purges = bool(tightened & SERVING)
+            stored = policy
             return replace(record, policy=policy)
 
         try:
             record = self._records.change(tenant_id, changed)
         finally:
-            # A store that did not answer may have written; what is cached was allowed to serve for longer.
-            self._gate.expire(tenant_id)
-            if purges:
-                self._gate.purge(tenant_id)
+            if stored is not None:  # a store that did not answer may have written
+                self._gate.tighten(tenant_id, stored)
         if record is None:
             raise NotFound("there is no such tenant")
         by.done()

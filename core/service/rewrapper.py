@@ -16,7 +16,7 @@ from core.errors import Conflict, Denial, Silence, VendorFault
 from core.service.branch_key_writer import BranchKeyWriter
 from core.service.kek_versions import Target
 from core.service.row_checks import RowChecks
-from core.service.state_gate import TenantView
+from core.service.tenant_view import TenantView
 
 
 @dataclass(slots=True)

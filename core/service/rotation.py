@@ -13,7 +13,8 @@ from core.service.kek_versions import KekVersions
 from core.service.key_mover import KeyMover
 from core.service.results import Rotation
 from core.service.row_checks import RowChecks
-from core.service.state_gate import StateGate, TenantView
+from core.service.state_gate import StateGate
+from core.service.tenant_view import TenantView
 from core.service.tenants import Tenants
 
 
@@ -77,7 +78,7 @@ class RotationService:
         self._tenants.raise_floor(tenant_id, record.branch_key_id, sequence)
         if kek != current.row.kek:
             self._mover.keep_probe(tenant_id, kek)
-        self._gate.purge(tenant_id)
+        self._gate.lapse(tenant_id)  # no purge: the KMS may fall silent now, and what is held must serve
         return Rotation(tenant_id, active.row.branch_key_id, active.row.version_id, sequence, active.row.create_time)
 
     def current(self, tenant_id: str) -> StoredRow:

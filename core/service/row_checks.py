@@ -9,7 +9,8 @@ from core.domain.branch_keys import ACTIVE, StoredRow
 from core.errors import StoreCorrupt, StoreUnavailable
 from core.service.alarms import Alarms
 from core.service.row_macs import RowMacs
-from core.service.state_gate import StateGate, TenantView
+from core.service.state_gate import StateGate
+from core.service.tenant_view import TenantView
 
 if TYPE_CHECKING:
     from core.ports import KeyStore

@@ -1,119 +1,27 @@
-"""Lets an operation pass only under a tenant state that is fresh (DESIGN 5, rule 2), and numbers purges.
-
-Every cached key names the generation of its tenant's view; a purge gives the view a new generation, so whatever was
-cached before it, or arrives after it from a request sent before, serves no more.
-"""
+"""Lets an operation pass only under a tenant state that is fresh (DESIGN 5, rule 2)."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from threading import Lock
-from typing import Literal
 
-from core.domain.causes import withheld_hint
+from core.domain.key_policy import KeyPolicy
 from core.domain.states import RULES, State
 from core.domain.tenants import TenantRecord
 from core.domain.timing import LONG_AGO, Instant
 from core.errors import NotFound, StoreUnavailable
 from core.service.lru import LruCache
 from core.service.tenant_records import TenantRecords
+from core.service.tenant_view import Access, TenantView
 from core.service.timekeeper import Timekeeper
 
-Access = Literal["read", "write"]
 RETRY_SILENT_STORE = 1.0
 """Seconds between attempts while a silent store's last answer still counts."""
 REFUSAL_AGE = 2.0
 """Seconds for which a record counts whose state refuses, or has each call prove the key: what ends it is seen soon."""
 ATTEMPTS = 3
 """How often a record is read again that was no longer fresh when it arrived."""
-_RETIRED = float("nan")
-_generations = itertools.count(1)
-
-
-class TenantView:
-    """A tenant's record as last read, until when it counts, and the generation of its caches.
-
-    Args:
-        tenant_id: The tenant.
-    """
-
-    __slots__ = (
-        "boot_until",
-        "failed_at",
-        "failure",
-        "floor",
-        "generation",
-        "lock",
-        "may_read",
-        "may_write",
-        "read_at",
-        "record",
-        "retired",
-        "tenant_id",
-        "wall_until",
-    )
-
-    record: TenantRecord
-    generation: float
-
-    def __init__(self, tenant_id: str) -> None:
-        self.tenant_id = tenant_id
-        self.lock = Lock()
-        self.floor = ("", 0)
-        self.read_at = LONG_AGO
-        self.wall_until = self.boot_until = float("-inf")
-        self.generation = next(_generations)
-        self.retired = False
-        self.may_read = self.may_write = False
-        self.failure: StoreUnavailable | None = None
-        self.failed_at = LONG_AGO
-
-    def fresh(self, tick: tuple[float, float]) -> bool:
-        """Whether the record counts without another look."""
-        return tick[0] < self.wall_until and tick[1] < self.boot_until
-
-    def counts_until(self, deadline: Instant) -> None:
-        """Set until when the record counts."""
-        self.wall_until, self.boot_until = deadline
-
-    def saw(self, branch_key_id: str, sequence: int) -> None:
-        """Remember that the primary branch key has an ACTIVE row of this sequence, so that an older one is refused.
-
-        What is told of a branch key that is not, or no longer, the primary one counts for nothing.
-        """
-        known, highest = self.floor
-        if branch_key_id == self.record.branch_key_id:
-            self.floor = (branch_key_id, max(highest, sequence) if branch_key_id == known else sequence)
-
-    def lowest(self, branch_key_id: str) -> int:
-        """The lowest sequence that a branch key's ACTIVE row may have."""
-        known, highest = self.floor
-        return highest if branch_key_id == known else 0
-
-    def purge(self) -> None:
-        """Make every key cached under this view useless."""
-        if not self.retired:
-            self.generation = next(_generations)
-        if self.retired:  # meanwhile, by another thread
-            self.generation = _RETIRED
-
-    def retire(self) -> None:
-        """Make this view useless for good: no key can name its generation, which equals nothing, itself included.
-
-        Once the gate has let go of a view no purge reaches it, so nothing may be cached under it any more.
-        """
-        self.retired, self.generation = True, _RETIRED
-
-    def require(self, access: Access) -> None:
-        """Refuse what the state does not allow.
-
-        Raises:
-            KeyWithheld: The state's own error.
-            Unavailable: Likewise.
-        """
-        if not (self.may_read if access == "read" else self.may_write):
-            raise RULES[self.record.state].refusal(withheld_hint(self.record.state, self.record.cause))
 
 
 class StateGate:
@@ -250,9 +158,7 @@ class StateGate:
         view.counts_until(Instant(min(retry.wall, counts_until.wall), min(retry.boot, counts_until.boot)))
 
     def _take(self, view: TenantView, record: TenantRecord, started: Instant) -> None:
-        if view.read_at != LONG_AGO and _must_purge(view.record, record):
-            view.purge()
-        view.record, view.may_read, view.may_write = record, record.may_read, record.may_write
+        view.take(record)
         view.read_at = started
         view.saw(record.branch_key_id, record.sequence_floor)
         lenient = record.may_read and record.may_write and not RULES[record.state].proves
@@ -264,6 +170,25 @@ class StateGate:
         view = self._views.get(tenant_id)
         if view is not None:
             view.purge()
+
+    def lapse(self, tenant_id: str) -> None:
+        """End the lease of a tenant's cached keys in this process: they serve once renewed, or in their grace."""
+        view = self._views.get(tenant_id)
+        if view is not None:
+            view.lapse()
+
+    def tighten(self, tenant_id: str, policy: KeyPolicy) -> None:
+        """Hold a tenant to a policy that this process has stored, or may have stored, and have its record read anew.
+
+        Takes effect at once wherever the policy is stricter, whether or not the store answers then.
+        """
+        view = self._views.get(tenant_id)
+        if view is None:
+            return
+        with view.lock:  # a reading of before would undo it
+            if view.read_at != LONG_AGO:
+                view.take(replace(view.record, policy=view.record.policy.held_to(policy)))
+            view.counts_until(LONG_AGO)
 
     def expire(self, tenant_id: str) -> None:
         """Have a tenant's record read anew by the next operation: this process has just written it."""
@@ -303,18 +228,3 @@ def _until_activation(record: TenantRecord, now: Instant, deadline: Instant) -> 
 
 
 _CALM = frozenset({State.PLATFORM, State.ACTIVE, State.SUSPENDED})
-_CACHED_KEYS_SERVE = frozenset({State.ACTIVE, State.DEGRADED, State.UNREACHABLE, State.WRITE_BLOCKED})
-
-
-def _must_purge(old: TenantRecord, new: TenantRecord) -> bool:
-    # What, when changed by another process, must stop this one from serving what it cached before. Not a change that
-    # only loosens, nor one into a state whose point is that cached keys serve: an outage must not end the grace.
-    moved = (old.configuration_revision, old.keks, old.branch_key_id, old.interruptions) != (
-        new.configuration_revision,
-        new.keks,
-        new.branch_key_id,
-        new.interruptions,
-    )
-    gated = old.state is not new.state and not {old.state, new.state} <= _CACHED_KEYS_SERVE
-    tightened = new.lease < old.lease or new.policy.outage_grace < old.policy.outage_grace
-    return moved or gated or tightened or (old.falls_back and not new.falls_back)

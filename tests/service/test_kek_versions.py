@@ -158,7 +158,8 @@ def test_an_old_version_disabled_too_early_takes_only_its_own_messages_with_it(w
     assert world.process().encryption.decrypt("acme", old_message, {}) == b"0"
 
 
-def test_an_old_version_that_had_served_is_purged_when_it_refuses(world: World) -> None:
+@pytest.mark.parametrize("lapsed", [False, True])
+def test_an_old_version_that_had_served_is_purged_when_it_refuses(world: World, lapsed: bool) -> None:
     message = world.encrypt(b"0")
     configure(world)
     old = world.kms.versions[0]
@@ -168,6 +169,8 @@ def test_an_old_version_that_had_served_is_purged_when_it_refuses(world: World) 
     world.decrypt(message)
     disable(world, old)
     world.clock.advance(61)
+    if lapsed:
+        world.app.gate.lapse("acme")
     world.decrypt(new_message)
     unwraps = world.kms.branch_unwraps()
     with pytest.raises(KeyRevoked):

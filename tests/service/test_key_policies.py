@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -327,11 +329,66 @@ class TestTakingEffect:
             own.decrypt(message)
             assert own.kms.branch_unwraps() == unwraps + 1
 
-    def test_what_is_cached_here_ends_though_the_record_cannot_be_read_again(self, own: World) -> None:
+    @pytest.mark.parametrize(("change", "seconds"), [({"lease": 1}, 900), ({"lease": 1, "outage_grace": 20}, 20)])
+    def test_it_takes_effect_here_though_the_record_cannot_be_read_again(
+        self, own: World, change: dict[str, Any], seconds: float
+    ) -> None:
+        own.app.gate._store_silence = 10_000
         message = own.encrypt()
-        alone(own, PolicyChange(lease=1))
+        alone(own, PolicyChange(**change))
         own.tenants.silent = True
         silence(own)
+        unwraps = own.kms.branch_unwraps()
+        assert own.decrypt(message) == b"secret"
+        assert own.kms.branch_unwraps() == unwraps + 1  # not by the lease of before
+        own.clock.advance(seconds - 0.1)
+        assert own.decrypt(message) == b"secret"
+        own.clock.advance(0.2)
+        with pytest.raises(KeyUnreachable):
+            own.decrypt(message)
+
+    def test_a_reading_that_began_before_does_not_undo_it(self, own: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        message, read = own.encrypt(), own.tenants.read
+        inside, go = threading.Event(), threading.Event()
+
+        def slow(tenant_id: str, name: str) -> Document | None:
+            found = read(tenant_id, name)
+            if threading.current_thread() is reader and name == RECORD:
+                inside.set()
+                assert go.wait(10)
+            return found
+
+        reader = threading.Thread(target=lambda: own.app.gate.reread(own.app.gate.enter_any("acme")))
+        monkeypatch.setattr(own.tenants, "read", slow)
+        reader.start()
+        assert inside.wait(10)
+        changer = threading.Thread(target=lambda: alone(own, PolicyChange(lease=0)))
+        changer.start()
+        while own.app.records.read("acme")[0].policy.lease:  # type: ignore[index]
+            time.sleep(0.001)
+        go.set()
+        reader.join()
+        changer.join()
+        unwraps = own.kms.branch_unwraps()
+        for _ in range(2):
+            own.decrypt(message)
+        assert own.kms.branch_unwraps() == unwraps + 2
+
+    def test_loosening_that_may_not_be_stored_loosens_nothing(
+        self, own: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put(own, PolicyChange(lease=5, outage_grace=5))
+        message = own.encrypt()
+
+        def unanswered(*_arguments: Any, **_more: Any) -> Document:
+            own.tenants.silent = True
+            raise StoreUnavailable("no answer")
+
+        monkeypatch.setattr(own.tenants, "write", unanswered)
+        with pytest.raises(StoreUnavailable):
+            put(own, PolicyChange(lease=600, outage_grace=600))
+        silence(own)
+        own.clock.advance(5)
         with pytest.raises(KeyUnreachable):
             own.decrypt(message)
 

@@ -30,8 +30,9 @@ from core.service.revocation.turns import INTERVALS, Turn, Turns
 from core.service.revocation.uses import Uses
 from core.service.revocation.watch import Watch
 from core.service.row_checks import RowChecks
-from core.service.state_gate import StateGate, TenantView
+from core.service.state_gate import StateGate
 from core.service.tenant_records import TenantRecords
+from core.service.tenant_view import TenantView
 from core.service.timekeeper import MAX_SKEW, Timekeeper
 
 ATTEMPTS = 4
@@ -231,8 +232,10 @@ class RevocationChecks:
         if record.state is State.REVOKED and after.state is not State.REVOKED:
             self.reinstating(record, server_time)
         self._records.write(after, expected_revision=revision)
-        if not (after.may_read and after.may_write):
+        if not after.may_read:
             self._gate.purge(record.tenant_id)
+        elif not after.may_write:
+            self._gate.lapse(record.tenant_id)  # ends what writes; reading goes on, in the grace too
         if after.state is not record.state:
             if record.state in CALM and after.state not in CALM:
                 self._turns.begin(record.tenant_id, steady=after.state is State.DEGRADED)

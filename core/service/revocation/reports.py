@@ -27,8 +27,9 @@ from core.service.revocation.turns import Turns
 from core.service.revocation.uses import Uses
 from core.service.revocation.watch import Watch
 from core.service.row_checks import RowChecks
-from core.service.state_gate import StateGate, TenantView
+from core.service.state_gate import StateGate
 from core.service.tenant_records import TenantRecords
+from core.service.tenant_view import TenantView
 from core.service.timekeeper import Timekeeper
 
 SILENT = frozenset({State.DEGRADED, State.UNREACHABLE})

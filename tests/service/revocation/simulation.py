@@ -19,6 +19,7 @@ from tests.service.world import OPERATOR, caller
 SPANS = (0.4, 1.0, 2.0, 5.5, 11.0, 31.0, 61.0, 95.0, 400.0, 1000.0)
 LOOKS, CONFIRMED = 5, 260.0
 """Seconds within which a withdrawal is confirmed, if nothing else is the matter: a check, a session, a minute."""
+LEASES, GRACES = (0.0, 5.0, 60.0), (0.0, 30.0, 900.0)
 SKEWS = (0.0, 0.0, 3.0, -3.0, 20.0, -20.0)
 
 
@@ -55,6 +56,21 @@ class Simulation(Fleet):
             lambda: self.store_restored(process, tenant),
             lambda: self.rotate(process, tenant),
             lambda: self.check(process, tenant),
+            lambda: self.set_terms(process, tenant, rng.choice(LEASES), rng.choice(GRACES)),
+            lambda: self.set_terms(process, tenant, self.lease, rng.choice(GRACES)),
+            lambda: self.overtake(
+                process,
+                tenant,
+                rng.choice(
+                    [
+                        lambda: self.rotate(process, tenant),
+                        lambda: self.set_terms(process, tenant, rng.choice(LEASES), rng.choice(GRACES)),
+                        lambda: self.set_terms(process, tenant, rng.choice(LEASES), rng.choice(GRACES)),
+                    ]
+                ),
+                rng.choice(["", "disabled"]),
+                rng.choice(SPANS[:7]),
+            ),
             lambda: self.set_fallback(process, tenant, rng.choice(["", "platform"])),
             lambda: self.outlast(process, tenant, refused=rng.random() < 0.3),
         ]
@@ -82,6 +98,21 @@ class Simulation(Fleet):
         for one in self.fleet:
             self.encrypt(one, tenant)
             self.decrypt(one, tenant, -1)
+
+    def overtake(self, process: Process, tenant: str, act: Callable[[], object], cause: str, seconds: float) -> None:
+        """Something is ordered while all hold the key, which is away, or withdrawn, before all have heard of it."""
+        for one in self.fleet:
+            self.encrypt(one, tenant)
+            self.decrypt(one, tenant, -1)
+        act()
+        if cause:
+            self.withdraw(tenant, cause)
+        else:
+            self.moods[self.kek(tenant)].silent = True
+        self.pass_time(seconds)
+        for one in (process, *self.fleet):
+            self.decrypt(one, tenant, -1)
+            self.encrypt(one, tenant)
 
     def withdraw(self, tenant: str, cause: str, *, lingers: bool = False) -> None:
         """The tenant turns its KEK in force off, or takes our access: that lingers if sessions of before stay good."""
@@ -147,7 +178,6 @@ class Simulation(Fleet):
 
     def rotate(self, process: Process, tenant: str) -> None:
         """Make a new version of the branch key."""
-        process.upset[tenant] = self.time
         self._order(
             process,
             lambda: self.promises.rotations.append(process.app.keystead.rotate(caller(tenant), tenant)),
@@ -160,9 +190,14 @@ class Simulation(Fleet):
 
     def set_fallback(self, process: Process, tenant: str, fallback: str) -> None:
         """The tenant chooses what becomes of new data while its key is away."""
-        if not fallback:
-            self._upset(tenant)
-        change = PolicyChange(fallback=fallback)
+        self._set_policy(process, tenant, PolicyChange(fallback=fallback))
+
+    def set_terms(self, process: Process, tenant: str, lease: float, outage_grace: float) -> None:
+        """The tenant tightens its lease and grace, or loosens them again: never beyond what they were at first."""
+        lease, grace = min(lease, self.lease), min(outage_grace, self.outage_grace)
+        self._set_policy(process, tenant, PolicyChange(lease=lease, outage_grace=grace))
+
+    def _set_policy(self, process: Process, tenant: str, change: PolicyChange) -> None:
         self._order(process, lambda: process.app.keystead.set_policy(caller(tenant), tenant, change))
 
     def back_up(self) -> None:

@@ -83,7 +83,7 @@ class Process:
         """Take note of an unwrap."""
         if self.tenant and context.get("tenant_id") == self.tenant:
             view = self.app.gate._views.get(self.tenant)
-            kept = view is not None and not RULES[view.record.state].proves
+            kept = view is not None and view.record.lease and not RULES[view.record.state].proves
             known = view.record.interruptions if view is not None and kept else None
             for row in (context["type"], context.get("version", "")):
                 self.unwrapped[self.tenant, row] = Unwrapped(asked, asked - proved_ago, self.fleet.time, known)

@@ -81,7 +81,7 @@ class Promises:
     def must_serve(self, process: Process, tenant: str, row: str) -> bool:
         """Whether a process holds the key, its state is fresh, and nothing but silence has come since."""
         fleet, unwrapped = self.fleet, process.unwrapped.get((tenant, row))
-        if not fleet.lease or unwrapped is None or process.store.silent or process.clock.skew or process.plans:
+        if unwrapped is None or process.store.silent or process.clock.skew or process.plans:
             return False
         if any(fleet.moods[kek].cause for kek in fleet.keks(tenant)):
             return False
@@ -90,7 +90,10 @@ class Promises:
             return False  # unwrapped before an interruption, whether it saw that one or not
         disturbed = max(process.clock.set_at, process.upset.get(tenant, 0.0))
         calm = record["state"] in SERVING
-        ends = unwrapped.proved + max(fleet.lease, fleet.outage_grace) - 2 * TIMED_OUT
+        if not all(known.lease for known in fleet.tenant_store.lately(tenant, fleet.time - unwrapped.answered)):
+            return False
+        known = fleet.tenant_store.lately(tenant, process.store.sees_within())
+        ends = unwrapped.proved + min(one.serves for one in known) - 2 * TIMED_OUT
         return calm and disturbed < unwrapped.answered and fleet.time < ends and not fleet.own_fault
 
     def served(self, process: Process, tenant: str, row: str) -> None:
@@ -150,7 +153,8 @@ class Promises:
                 raise Broken(f"plaintext {late:.1f} s after the first refusal")
         mood = fleet.mood(self._kek_of(message))
         ago = fleet.time - mood.since
-        if mood.cause and ago > max(fleet.lease, fleet.outage_grace, UNCACHED_USE):
+        known = fleet.tenant_store.lately(tenant, process.store.sees_within())
+        if mood.cause and ago > max(*(one.serves for one in known), UNCACHED_USE):
             raise Broken(f"plaintext {ago:.1f} s after the withdrawal, beyond lease and outage grace")
         if record["state"] == State.SUSPENDED and fleet.time - parse_instant(record["since"]) > 30 + 10:
             raise Broken("plaintext under the kill switch")

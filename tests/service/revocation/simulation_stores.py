@@ -28,6 +28,14 @@ class Known:
     time: float
     state: State
     falls_back: bool
+    lease: float
+    serves: float
+    """Seconds for which a key serves at most after its access was last proved."""
+
+
+def _known(time: float, record: TenantRecord) -> Known:
+    serves = max(record.lease, record.grace(record.kek)) if record.lease else 0
+    return Known(time, record.state, record.falls_back, record.lease, serves)
 
 
 class Shared(MemoryTenantStore):
@@ -46,7 +54,7 @@ class Shared(MemoryTenantStore):
             record = TenantRecord.from_body(body)
             self.bodies[tenant_id] = document.body
             self._fleet.promises.recorded(record)
-            self._known.setdefault(tenant_id, []).append(Known(self._fleet.time, record.state, record.falls_back))
+            self._known.setdefault(tenant_id, []).append(_known(self._fleet.time, record))
         return document
 
     def restore(self, documents: Mapping[tuple[str, str], tuple[int, str]]) -> None:
@@ -57,7 +65,7 @@ class Shared(MemoryTenantStore):
             assert document is not None
             self.bodies[tenant_id] = document.body
             record = TenantRecord.from_body(document.body)
-            self._known[tenant_id].append(Known(self._fleet.time, record.state, record.falls_back))
+            self._known[tenant_id].append(_known(self._fleet.time, record))
             self._fleet.promises.restored(record)
 
     def lately(self, tenant_id: str, seconds: float) -> list[Known]:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from tests.service.revocation.simulation import SKEWS, SPANS, Simulation
+from tests.service.revocation.simulation import GRACES, LEASES, SKEWS, SPANS, Simulation
 from tests.service.revocation.simulation_clouds import CAUSES, GLOBEX, TENANTS
 
 PROCESSES = 3
@@ -27,8 +27,8 @@ class Schedule(RuleBasedStateMachine):
 
     @initialize(
         canary=st.booleans(),
-        lease=st.sampled_from([0.0, 5.0, 60.0]),
-        outage_grace=st.sampled_from([0.0, 30.0, 900.0]),
+        lease=st.sampled_from(LEASES),
+        outage_grace=st.sampled_from(GRACES),
         fallback=st.sampled_from(["", "platform"]),
         sessions=st.booleans(),
         vault=st.booleans(),
@@ -113,6 +113,28 @@ class Schedule(RuleBasedStateMachine):
     def set_fallback(self, index: int, tenant: str, fallback: str) -> None:
         self.fleet.set_fallback(self.fleet.fleet[index], tenant, fallback)
 
+    @rule(index=indexes, tenant=tenants, lease=st.sampled_from(LEASES), outage_grace=st.sampled_from(GRACES))
+    def set_terms(self, index: int, tenant: str, lease: float, outage_grace: float) -> None:
+        self.fleet.set_terms(self.fleet.fleet[index], tenant, lease, outage_grace)
+
+    @rule(
+        index=indexes,
+        tenant=tenants,
+        terms=st.none() | st.tuples(st.sampled_from(LEASES), st.sampled_from(GRACES)),
+        cause=st.sampled_from(["", "disabled"]),
+        seconds=st.sampled_from(SPANS[:7]),
+    )
+    def overtake(self, index: int, tenant: str, terms: tuple[float, float] | None, cause: str, seconds: float) -> None:
+        process = self.fleet.fleet[index]
+
+        def act() -> None:
+            if terms is None:
+                self.fleet.rotate(process, tenant)
+            else:
+                self.fleet.set_terms(process, tenant, *terms)
+
+        self.fleet.overtake(process, tenant, act, cause, seconds)
+
     @rule(index=indexes, tenant=tenants, refused=st.booleans())
     def outlast(self, index: int, tenant: str, refused: bool) -> None:
         self.fleet.outlast(self.fleet.fleet[index], tenant, refused=refused)
@@ -167,8 +189,8 @@ def tell(seed: int, steps: int = 30) -> Simulation:
     fleet = Simulation(
         PROCESSES,
         canary=rng.random() < 0.7,
-        lease=rng.choice([0.0, 5.0, 60.0]),
-        outage_grace=rng.choice([0.0, 30.0, 900.0]),
+        lease=rng.choice(LEASES),
+        outage_grace=rng.choice(GRACES),
         fallback=rng.choice(["", "platform"]),
         sessions=rng.random() < 0.5,
         vault=rng.random() < 0.5,
