@@ -39,6 +39,7 @@ class Withdrawal:
         written: When this service began to write ``revoked``; every process reads it within its state age.
         last_use: The last use of the tenant's keys that was recorded; a lower bound.
         data_keys: At most so many data keys were handed out to callers by then.
+        restored: Whether it began with an order after a restore: that the key served before is hearsay.
     """
 
     kek: str
@@ -58,6 +59,7 @@ class Withdrawal:
     written: str = ""
     last_use: str = ""
     data_keys: int = 0
+    restored: bool = False
 
     def to_body(self) -> dict[str, Any]:
         """JSON form."""
@@ -71,7 +73,7 @@ class Withdrawal:
             TypeError, ValueError: It is none.
         """
         found = cls(**body)
-        numbers = {"lease": (int, float), "outage_grace": (int, float), "data_keys": (int,)}
+        numbers = {"lease": (int, float), "outage_grace": (int, float), "data_keys": (int,), "restored": (bool,)}
         for name, value in asdict(found).items():
             if type(value) not in numbers.get(name, (str,)):
                 raise TypeError("a field has another type")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Lock
+
 from core.domain.branch_keys import StoredRow, version_bytes
 from core.domain.encrypted_data_key import WrappingKeys
 from core.domain.timing import Instant
@@ -9,6 +11,7 @@ from core.service.tenant_view import TenantView
 
 UNCACHED_USE = 5.0
 """Seconds for which a key unwrapped under ``lease=0`` serves the calls that asked for it."""
+_terms = Lock()
 
 
 class BranchKey:
@@ -64,25 +67,32 @@ class BranchKey:
         return self.lasting and self.generation == self.view.generation
 
     def renew(self, asked: Instant, lease: float, generation: float) -> None:
-        """Let it serve for another lease.
+        """Let it serve for another lease, unless that was asked for under an older generation than it serves by.
 
         Args:
             asked: Both clocks before the new unwrap request was sent.
             lease: Seconds.
-            generation: As `extend`.
+            generation: The view's at that time: before ``lease`` was read.
         """
-        self.asked = asked
-        self.extend(asked.plus(lease), generation)
+        with _terms:
+            if generation >= self.generation:
+                self.asked = asked
+                self._serve(asked.plus(lease), generation)
 
     def extend(self, until: Instant, generation: float) -> None:
-        """Let it serve on.
+        """Let it serve on, unless that was decided under an older generation than it serves by.
 
         Args:
             until: Both clocks when it ends.
-            generation: The view's when it was decided to go on; a lapse since then ends it again.
+            generation: The view's at that time: before ``until`` was reckoned.
         """
+        with _terms:
+            if generation >= self.generation:
+                self._serve(until, generation)
+
+    def _serve(self, until: Instant, generation: float) -> None:
         self.wall_until, self.boot_until = until
-        self.generation = max(self.generation, generation)
+        self.generation = generation  # last: who finds it finds its terms
 
     def serves(self, tick: tuple[float, float]) -> bool:
         """Whether it may be used now: lease running, and no purge or lapse since it was asked for."""

@@ -17,10 +17,10 @@ from core.domain.tenants import TenantRecord
 from core.domain.timing import Instant
 from core.errors import Denial, MessageInvalid, Silence, StoreUnavailable, Unasked, WrapMismatch
 from core.service.branch_key import BranchKey
+from core.service.held_keys import HeldKeys, Slot, caches
 from core.service.kms_budget import KmsBudget
 from core.service.lru import LruCache
 from core.service.providers import Providers
-from core.service.revocation.pauses import SILENT_FOR
 from core.service.row_checks import RowChecks
 from core.service.single_flight import OwnShortage, SingleFlight, StillWaiting
 from core.service.state_gate import StateGate
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 UNKNOWN_FOR = 5.0
 """Seconds for which a version not found is not looked up again."""
-
-Slot = tuple[str, str, str]
 
 
 class BranchKeys:
@@ -74,7 +72,7 @@ class BranchKeys:
         self._timekeeper = timekeeper
         self._budget = budget
         self._table_name = table_name
-        self._cache: LruCache[Slot, BranchKey] = LruCache(limit)
+        self._held = HeldKeys(limit, timekeeper.now)
         self._unknown: LruCache[Slot, Instant] = LruCache(limit)
         self._flights: SingleFlight[BranchKey] = SingleFlight(lambda: timekeeper.now().boot)
 
@@ -137,14 +135,14 @@ class BranchKeys:
 
     def _get(self, view: TenantView, branch_key_id: str, row_type: str) -> BranchKey:
         slot = (view.tenant_id, branch_key_id, row_type)
-        cached = self._cache.get(slot)
+        cached = self._held.find(slot)
         if cached is not None and cached.serves(self._timekeeper.tick()):
             return cached
         unknown = self._unknown.get(slot)
         if unknown is not None and self._timekeeper.now().before(unknown):
             raise _unknown_version()
         # Waiting for another thread's flight is waiting for the KMS too; without time left, only what is cached serves.
-        joins = _caches(view) and self._budget.remaining() > 0
+        joins = caches(view) and self._budget.remaining() > 0
         # What a request had unwrapped for itself serves all of it, however many items it has.
         memo = self._budget.memo()
         kept: BranchKey | None = memo.get(slot)
@@ -161,14 +159,14 @@ class BranchKeys:
             return found
         except (StillWaiting, OwnShortage):
             # Nobody was asked, or nobody answered in this request's time: what is cached may serve it, and no other.
-            generation, held = view.generation, self._cache.get(slot)
-            if held is None or not view.holds(held.generation) or not self._in_grace(held, view):
+            generation, held = view.generation, self._held.in_grace(view, slot, None)
+            if held is None:
                 raise
             return BranchKey(held.stored, held.key, view, generation, self._timekeeper.now(), lasting=False)
 
     def _renew(self, view: TenantView, slot: Slot) -> BranchKey:
         generation, asked = view.generation, self._timekeeper.now()
-        cached = self._cache.get(slot)
+        cached = self._held.find(slot)
         if cached is not None and not view.holds(cached.generation):
             cached = None  # of before a purge, or of a view that was evicted
         if cached is not None and cached.serves(asked):
@@ -176,46 +174,39 @@ class BranchKeys:
         stored, asked_as = self._read(view, slot, asked, cached), view.record
         pause = self._reports.paused(view, stored.row.kek)
         if pause is not None:
-            if pause.silent and cached is not None and self._extend(cached, view, generation):
-                return cached
-            raise pause.error.with_traceback(None)
+            held = self._held.extend(view, slot, stored, generation) if pause.silent else None
+            if held is None:
+                raise pause.error.with_traceback(None)
+            return held
         try:
             key, generation, trusted, proved_ago = self._unwrap(view, stored, generation)
+            self._compare(view, slot, stored, key)
         except Silence as silence:
             refusal = self._reports.silent(view, stored.row.kek, silence)
-            if cached is not None and self._extend(cached, view, generation):
-                return cached
-            raise refusal from None
+            held = self._held.extend(view, slot, stored, generation)
+            if held is None:
+                raise refusal from None
+            return held
         self._reports.granted(view, stored.row.kek, asked_as)
-        if not trusted:
-            # Our clock is off and everything was purged: this answer serves the calls that wait for it, no more.
-            return BranchKey(stored, key, view, generation, asked, lasting=False)
-        lasting = _caches(view)
-        if lasting:
-            asked = asked.plus(-max(0.0, proved_ago))
+        once = BranchKey(stored, key, view, generation, asked, lasting=False)
+        if not (trusted and caches(view)):
+            return once  # for the calls that wait for it, no more; all was purged if our clock is off
+        proved = asked.plus(-max(0.0, proved_ago))
         if cached is not None and cached.version_id == stored.row.version_id and compare_digest(cached.key, key):
-            return self._renewed(cached, stored, slot, asked, generation)
-        branch_key = BranchKey(stored, key, view, generation, asked, lasting=lasting)
-        if branch_key.cacheable:
-            self._cache.put(slot, branch_key)
-            if slot[2] == ACTIVE:
-                # The ACTIVE row holds its version's key, so reading what was just written asks no KMS. An object of its
-                # own: renewing it by the version's row must not spare the ACTIVE row its checks.
-                twin = BranchKey(stored, key, view, generation, asked, lasting=True)
-                self._cache.put((slot[0], slot[1], VERSION_PREFIX + branch_key.version_id), twin)
-        return branch_key
+            self._held.renew(slot, cached, stored, proved, generation)
+        else:
+            cached = BranchKey(stored, key, view, generation, proved, lasting=True)
+            if cached.cacheable:
+                self._held.keep(slot, cached)
+        # An answer that took longer than a lease is kept for the grace, and serves the calls that waited for it.
+        return cached if self._timekeeper.now().before(asked.plus(view.record.lease)) else once
 
-    def _renewed(
-        self, cached: BranchKey, stored: StoredRow, slot: Slot, asked: Instant, generation: float
-    ) -> BranchKey:
-        # The same key: data keys that hang on it live on under its new lease, as does what is cached of its version.
-        lease = cached.view.record.lease
-        cached.stored = stored
-        cached.renew(asked, lease, generation)
-        twin = self._cache.get((slot[0], slot[1], VERSION_PREFIX + cached.version_id))
-        if slot[2] == ACTIVE and twin is not None and cached.view.holds(twin.generation) and twin.asked <= asked:
-            twin.renew(asked, lease, generation)
-        return cached
+    def _compare(self, view: TenantView, slot: Slot, stored: StoredRow, key: bytes) -> None:
+        # A version's key never changes. An answer that says so was spoilt on its way, and what was encrypted by it
+        # could never be read again.
+        held = self._held.in_grace(view, slot, stored)
+        if held is not None and held.version_id == stored.row.version_id and not compare_digest(held.key, key):
+            raise self._rows.contradicted(view.tenant_id, stored)
 
     def _read(self, view: TenantView, slot: Slot, asked: Instant, cached: BranchKey | None) -> StoredRow:
         _, branch_key_id, row_type = slot
@@ -263,7 +254,7 @@ class BranchKeys:
             # a rotation: only if it had served here is that news.
             old_version = row.kek.versioned and row.type != ACTIVE and denial.cause == "disabled"
             in_force = row.kek.key.locator in record.keks and not old_version
-            if in_force or self._has_served(view.tenant_id, row.kek):
+            if in_force or self._held.served(view.tenant_id, row.kek):
                 self._gate.purge(view.tenant_id)
                 view.purge()
             raise self._reports.denied(view, stored, denial) from None
@@ -284,34 +275,6 @@ class BranchKeys:
         if RULES[record.state].proves and kek != self._providers.platform_kek:
             return self._providers.connect(replace(record.access(kek), lease=0))
         return self._providers.of(record, kek)
-
-    def _in_grace(self, cached: BranchKey, view: TenantView) -> bool:
-        return self._timekeeper.now().before(_end_of_grace(cached, view))
-
-    def _extend(self, cached: BranchKey, view: TenantView, generation: float) -> bool:
-        # Counted from now: the silence may have taken as long as the KMS's time-out.
-        now, end = self._timekeeper.now(), _end_of_grace(cached, view)
-        if not now.before(end):
-            return False
-        again = now.plus(SILENT_FOR)
-        cached.extend(Instant(min(again.wall, end.wall), min(again.boot, end.boot)), generation)
-        return True
-
-    def _has_served(self, tenant_id: str, kek: Kek) -> bool:
-        return any(
-            key.stored.row.kek == kek and key.view.tenant_id == tenant_id and key.view.holds(key.generation)
-            for key in self._cache.values()
-        )
-
-
-def _end_of_grace(cached: BranchKey, view: TenantView) -> Instant:
-    record = view.record
-    return cached.asked.plus(max(record.lease, record.grace(cached.stored.row.kek.locator)))
-
-
-def _caches(view: TenantView) -> bool:
-    # Whether an unwrapped key may serve calls that did not ask for it (DESIGN 5, rules 1 and 3).
-    return view.record.lease > 0 and not RULES[view.record.state].proves
 
 
 def _unknown_version() -> MessageInvalid:

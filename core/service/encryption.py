@@ -87,15 +87,19 @@ class CachedDataKey:
         self._messages = limits.messages
         self._bytes = limits.bytes
         self._wall_end, self._boot_end = made[0] + limits.age, made[1] + limits.age
-        self.renew()
+        self.renew(branch_key.generation)
 
     def __repr__(self) -> str:
         return f"<CachedDataKey under {self.branch_key!r}>"
 
-    def renew(self) -> None:
-        """Let it serve for as long as its branch key's lease runs and the tenant's record is fresh, as of now."""
+    def renew(self, generation: float) -> None:
+        """Let it serve for as long as its branch key's lease runs and the tenant's record is fresh, as of now.
+
+        Args:
+            generation: The branch key's, before it was found to serve.
+        """
         branch_key, view = self.branch_key, self.view
-        self._generation: float = branch_key.generation
+        self._generation: float = generation
         self._wall_until = min(branch_key.wall_until, view.wall_until)
         self._boot_until = min(branch_key.boot_until, view.boot_until)
 
@@ -200,7 +204,8 @@ class EncryptionService:
         for _ in range(ATTEMPTS):
             view = self._gate.enter(tenant_id, "write")
             contexts.check_caller_context(context)
-            branch_key = self._fallback(view) if view.record.falls_back else self._branch_keys.active(view)
+            falls_back = view.record.falls_back
+            branch_key = self._fallback(view) if falls_back else self._branch_keys.active(view)
             template = self._template(view, context, branch_key.branch_key_id)
             tick = self._tick()
             cache_key = (tenant_id, *context.items())
@@ -213,9 +218,10 @@ class EncryptionService:
                 entry.take(size, tick)
             message = encrypt_message(entry.key, plaintext)
             self._gate.confirm(view, "write")
-            if branch_key.serves(self._tick()):
+            generation = branch_key.generation  # before the looks that it stands for
+            if branch_key.serves(self._tick()) and (view.record.falls_back or not falls_back):
                 if branch_key.cacheable:
-                    entry.renew()
+                    entry.renew(generation)
                     self._encrypting.put(cache_key, entry)
                 return message
         raise out_of_attempts()

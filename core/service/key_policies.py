@@ -69,6 +69,7 @@ class KeyPolicies:
 
         def changed(record: TenantRecord) -> TenantRecord:
             nonlocal stored
+            stored = None  # what lost a race was not written
             policy = change.apply(record.policy)
             self._caps.admit(change)
             loosened, tightened = compared(record.policy, policy), compared(policy, record.policy)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from core.domain.branch_keys import ACTIVE, StoredRow
-from core.errors import StoreCorrupt, StoreUnavailable
+from core.errors import Silence, StoreCorrupt, StoreUnavailable
 from core.service.alarms import Alarms
 from core.service.row_macs import RowMacs
 from core.service.state_gate import StateGate
@@ -123,6 +123,12 @@ class RowChecks:
         about = f"{row.branch_key_id} {row.type}"
         self._alarms("store_corrupt", tenant_id, about, problem=problem, kek=row.kek.locator)
         return StoreCorrupt(f"a stored branch key row is refused: {problem}", alarmed=True)
+
+    def contradicted(self, tenant_id: str, stored: StoredRow) -> Silence:
+        """Alarm the operator of a KMS that unwraps a row to another key than before: that is no answer."""
+        about = f"{stored.row.branch_key_id} {stored.row.type}"
+        self._alarms("kms_contradicts", tenant_id, about, kek=stored.row.kek.locator)
+        return Silence("the key management system gave another key than before")
 
     def missing(self, tenant_id: str, branch_key_id: str, row_type: str) -> StoreCorrupt:
         """Alarm the operator of a row that must be there and is not, and give the error to raise."""

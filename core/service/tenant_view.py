@@ -131,24 +131,28 @@ class TenantView:
             raise RULES[self.record.state].refusal(withheld_hint(self.record.state, self.record.cause))
 
 
-_CACHED_KEYS_SERVE = frozenset({State.ACTIVE, State.DEGRADED, State.UNREACHABLE, State.WRITE_BLOCKED})
+_OWN_SERVES = frozenset({State.ACTIVE, State.DEGRADED, State.UNREACHABLE, State.WRITE_BLOCKED})
+_NOT_YET_OWN = frozenset({State.PLATFORM, State.SCHEDULED})
 
 
 def _must_purge(old: TenantRecord, new: TenantRecord) -> bool:
-    # What, when changed by another process, must stop this one from serving what it cached before. Not a change that
-    # only loosens, nor one into a state whose point is that cached keys serve: an outage must not end the grace.
-    moved = (old.configuration_revision, old.keks, old.branch_key_id, old.interruptions) != (
-        new.configuration_revision,
-        new.keks,
-        new.branch_key_id,
-        new.interruptions,
+    # What, when changed by another process, must stop this one from serving what it cached before: a KEK that said no,
+    # and a tenant's own KEK coming into force, to which what the platform's unwrapped proves nothing.
+    before, after, lost = old.every_binding(), new.every_binding(), {gone.locator for gone in new.lost_keks}
+    given_up = any(
+        (kek in lost and kek not in new.keks) or (kek in after and after[kek].since != before[kek].since)
+        for kek in old.keks
     )
-    gated = old.state is not new.state and not {old.state, new.state} <= _CACHED_KEYS_SERVE
-    return moved or gated or (old.lease > new.lease == 0)
+    refused = (old.branch_key_id, old.interruptions) != (new.branch_key_id, new.interruptions)
+    gated = old.state is not new.state and not (
+        (old.state in _OWN_SERVES and new.state in _OWN_SERVES | _NOT_YET_OWN) or {old.state, new.state} <= _NOT_YET_OWN
+    )
+    return given_up or refused or gated or (old.lease > new.lease == 0)
 
 
 def _must_lapse(old: TenantRecord, new: TenantRecord) -> bool:
-    # What was cached by a looser policy is held to the stricter one. A purge would do more than the tenant chose: a
-    # process may learn of it long after, in the midst of an outage, and would throw away what the grace is for.
+    # What was proved by other terms than now must be proved anew. A purge would do more than the tenant chose: a
+    # process may hear of it long after, in the midst of an outage, and would throw away what the grace is for.
+    changed = (old.configuration_revision, old.keks) != (new.configuration_revision, new.keks)
     tightened = new.lease < old.lease or new.policy.outage_grace < old.policy.outage_grace
-    return tightened or (old.falls_back and not new.falls_back)
+    return changed or tightened or (old.falls_back and not new.falls_back)

@@ -54,6 +54,7 @@ def test_what_a_withdrawal_starts_with() -> None:
         "first_denial": "at",
         "back_to": "active",
         "last_use": "",
+        "restored": False,
     }
 
 
@@ -77,6 +78,7 @@ WITHDRAWALS = spoiled(
         "outage_grace": NO_NUMBER,
         "data_keys": (*NO_NUMBER, 1.0),
         "back_to": (None, 1, True, [], "", "Active", "purple"),
+        "restored": (None, 0, 1, "", "true", [], {}),
     },
 )
 CHANGES = spoiled(CHANGE.to_body(), ("id", "at", "before", "after", "signal"), {})

@@ -28,5 +28,6 @@ withdrawals = st.builds(
     written=texts,
     last_use=texts,
     data_keys=st.integers(0, 1 << 40),
+    restored=st.booleans(),
 )
 changes = st.builds(StateChange, *[texts] * 9)

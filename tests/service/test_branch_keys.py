@@ -310,7 +310,7 @@ def test_keys_never_show() -> None:
     world = World()
     world.tenant()
     world.decrypt(world.encrypt())
-    service, branch_keys = world.app.encryption, world.app.branch_keys._cache.values()
+    service, branch_keys = world.app.encryption, world.app.branch_keys._held._keys.values()
     data_keys = [*service._encrypting.values(), *service._decrypting.values()]
     assert branch_keys
     assert data_keys

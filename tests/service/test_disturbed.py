@@ -212,8 +212,9 @@ def test_what_hangs_on_an_evicted_view_serves_no_more() -> None:
         ({"policy": KeyPolicy(lease=60, outage_grace=0)}, True, True),  # for the rest of the lease
         ({"policy": KeyPolicy(lease=9, outage_grace=9)}, True, False),
         ({"policy": KeyPolicy(lease=0)}, True, False),
-        ({"configuration_revision": 2}, True, False),
-        ({"moving_from": "local:customer-acme"}, True, False),
+        ({"configuration_revision": 2}, True, True),
+        ({"moving_from": "local:customer-acme"}, True, True),
+        ({"interruptions": 1}, True, False),
     ],
 )
 def test_what_another_process_changed_ends_leases_or_what_is_cached_or_neither(

@@ -196,7 +196,7 @@ class Renewing:
             return self.app.encryption.decrypt("acme", self.owned.message, {})
 
     def ends(self) -> list[tuple[float, float]]:
-        return [(key.wall_until, key.boot_until) for key in self.app.branch_keys._cache.values()]
+        return [(key.wall_until, key.boot_until) for key in self.app.branch_keys._held._keys.values()]
 
 
 def test_who_runs_out_of_time_is_served_from_the_cache_inside_the_grace_and_prolongs_nothing(

@@ -374,6 +374,34 @@ class TestTakingEffect:
             own.decrypt(message)
         assert own.kms.branch_unwraps() == unwraps + 2
 
+    def test_the_next_call_here_reads_what_was_loosened(self, own: World) -> None:
+        own.encrypt()
+        alone(own, LOOSER)
+        assert own.app.gate.enter_any("acme").record.lease == 120
+
+    def test_a_fallback_ends_here_though_the_record_cannot_be_read_again(self, own: World) -> None:
+        put(own, FALLBACK)
+        own.walk_to(State.UNREACHABLE)
+        own.clock.advance(1000)
+        silence(own)
+        own.encrypt()
+        alone(own, PolicyChange(fallback=""))
+        own.tenants.silent = True
+        with pytest.raises(KeyUnreachable):
+            own.encrypt()
+
+    def test_what_lost_a_race_and_was_then_refused_ends_nothing(
+        self, own: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        message = own.encrypt()
+        own.decrypt(message)
+        first(own, RECORD, lambda: own.change(policy=KeyPolicy(outage_grace=10)), monkeypatch)
+        refused_now = PolicyChange(lease=0, outage_grace=20)  # which loosens, by now
+        with pytest.raises(AccessDenied):
+            own.app.keystead._parts.key_policies.set("acme", refused_now, {}, by=NOBODY, by_operator=True)
+        silence(own)
+        assert own.decrypt(message) == b"secret"
+
     def test_loosening_that_may_not_be_stored_loosens_nothing(
         self, own: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:

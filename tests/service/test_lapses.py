@@ -10,6 +10,7 @@ from core.domain.key_policy import KeyPolicy
 from core.domain.message import own_section
 from core.domain.message_header import parse_header
 from core.domain.states import State
+from core.domain.tenants import TenantRecord
 from core.errors import Denial, KeyUnreachable, KeyWriteBlocked, Silence, Unasked
 from core.service.single_flight import OwnShortage
 from core.service.state_gate import StateGate
@@ -187,3 +188,28 @@ def test_who_finds_out_that_a_key_may_not_wrap_reads_on_in_an_outage() -> None:
     assert owned.outcome() == "ok"
     owned.world.clock.advance(800)
     assert owned.outcome() == "ok"
+
+
+def test_nothing_is_encrypted_while_it_is_told_that_a_key_may_not_wrap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request of another thread, between the write of the state and its telling, must not cache a data key."""
+    owned = Owned()
+    owned.world.encrypt()
+
+    def unwraps_only(operation: str, context: Mapping[str, str]) -> None:
+        if operation == "wrap" and context.get("kms-arn") == OTHER_KEK.locator:
+            raise Denial("no", cause="expired", kms_code="No")
+
+    owned.world.kms.trouble = unwraps_only
+    tell, heard = owned.app.checks._teller.tell, []
+
+    def slow(record: TenantRecord) -> None:
+        with pytest.raises(KeyWriteBlocked):
+            owned.world.encrypt()
+        heard.append(record.state)
+        tell(record)
+
+    monkeypatch.setattr(owned.app.checks._teller, "tell", slow)
+    assert owned.check() is State.WRITE_BLOCKED
+    assert heard == [State.WRITE_BLOCKED]
+    with pytest.raises(KeyWriteBlocked):
+        owned.world.encrypt()

@@ -144,7 +144,7 @@ def test_the_data_key_caches_are_bounded() -> None:
         message = world.app.encryption.encrypt(f"t{number}", b"x", {"n": str(number)})
         assert world.app.encryption.decrypt(f"t{number}", message, {"n": str(number)}) == b"x"
     encryption, keys, gate = world.app.encryption, world.app.branch_keys, world.app.gate
-    assert len(encryption._encrypting) == len(encryption._decrypting) == len(keys._cache) == len(gate._views) == 4
+    assert len(encryption._encrypting) == len(encryption._decrypting) == len(keys._held._keys) == len(gate._views) == 4
 
 
 def test_contexts_do_not_share_data_keys(world: World) -> None:

@@ -53,6 +53,8 @@ class Meaning:
 _POLICY = Meaning(Kind.DENIAL, "policy")
 _UNKNOWN = Meaning(Kind.DENIAL, "unknown")
 _SILENCE = Meaning(Kind.SILENCE)
+_BUSY = (408, 429)
+"""Statuses that say, whatever the code beside them, that the request was not looked at in time."""
 _CREDENTIALS = Meaning(Kind.CREDENTIALS)
 _OWN = Meaning(Kind.OWN)
 
@@ -84,6 +86,7 @@ TABLE: Mapping[str, Meaning] = {
             *("RequestTimeout", "RequestTimeoutException"),
             *("Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled"),
             *("RequestThrottledException", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown"),
+            *("ProvisionedThroughputExceededException", "BandwidthLimitExceeded", "PriorRequestNotComplete"),
         ),
         _SILENCE,
     ),
@@ -202,7 +205,7 @@ def _answered(asked: str, response: Mapping[str, Any], operation: str) -> Failur
         return Failure(Kind.CREDENTIALS, operation, f"our credentials were refused at {asked}", code=_named(code))
     if not (_REQUEST_ID.fullmatch(request_id) and _named(code)):
         return silent(operation, f"HTTP {status}, not the service's own answer", again=status >= 500)
-    if not 400 <= status < 500:
+    if status in _BUSY or not 400 <= status < 500:
         return silent(operation, f"HTTP {status} {code}", again=True)
     meaning = TABLE.get(code, _UNKNOWN)
     if operation == "GetCallerIdentity" and meaning.kind is Kind.DENIAL:

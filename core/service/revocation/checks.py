@@ -232,6 +232,7 @@ class RevocationChecks:
         if record.state is State.REVOKED and after.state is not State.REVOKED:
             self.reinstating(record, server_time)
         self._records.write(after, expected_revision=revision)
+        self._gate.expire(record.tenant_id)  # first: nothing is cached again by the record of before
         if not after.may_read:
             self._gate.purge(record.tenant_id)
         elif not after.may_write:

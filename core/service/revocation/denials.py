@@ -136,7 +136,7 @@ class Denials:
             return held  # nobody knows what it means: held, and alarmed
         waits = self._pace.confirm_access if guarded else self._pace.confirm_plain
         finding = self._guard.ask(record, kek) if guarded or denial.cause == "not_found" else None
-        if finding is GuardFinding.OURS and guarded:
+        if finding is GuardFinding.OURS and guarded and not withdrawal.restored:  # there is a state to go back to
             return signalled(record, Signal.EXCUSED, kek, self._now().wall)
         early = heard - parse_instant(withdrawal.first_denial) < waits
         if early or finding in (GuardFinding.UNKNOWN, GuardFinding.OURS):

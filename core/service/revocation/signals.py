@@ -53,7 +53,8 @@ def signalled(
         back_to=back_to,
     )
     if signal in (Signal.DENIED, Signal.STORE_RESTORED):
-        return replace(after, withdrawal=_withdrawal(record, kek, now, denial if dated else None, denial))
+        withdrawal = _withdrawal(record, kek, now, denial if dated else None, denial)
+        return replace(after, withdrawal=replace(withdrawal, restored=signal is Signal.STORE_RESTORED))
     return replace(after, withdrawal=None) if signal in ENDS else after
 
 
@@ -102,8 +103,9 @@ def denied_anew(record: TenantRecord, kek: Kek, now: float, denial: Denial) -> T
         record, kek, now, denial: As in `confirmed`.
     """
     known = record.withdrawal
-    back_to = State.ACTIVE.value if known is None else known.back_to
-    withdrawal = replace(_withdrawal(record, kek, now, denial, denial), back_to=back_to)
+    withdrawal = _withdrawal(record, kek, now, denial, denial)
+    if known is not None:
+        withdrawal = replace(withdrawal, back_to=known.back_to, restored=known.restored)
     return replace(record, cause=denial.cause, withdrawal=withdrawal)
 
 

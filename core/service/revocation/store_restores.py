@@ -233,9 +233,9 @@ class StoreRestores:
             return replace(record, resume_to=after.state.value, withdrawal=after.withdrawal)
         if record.state is not State.HOLD:
             return signalled(record, Signal.STORE_RESTORED, kek, now, by=by)
-        if record.withdrawal is None or not record.withdrawal.first_denial:
+        if record.withdrawal is None:
             return record
-        return replace(record, withdrawal=replace(record.withdrawal, first_denial="", last_denial=""))
+        return replace(record, withdrawal=replace(record.withdrawal, first_denial="", last_denial="", restored=True))
 
     def _end_receipt(self, record: TenantRecord, history: History) -> None:
         # It may have ended since, which the backup does not know; and what comes next gets a receipt of its own.

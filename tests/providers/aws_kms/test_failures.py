@@ -209,6 +209,16 @@ def test_what_is_not_the_services_own_is_silence(stage: Stage, fault: Fault) -> 
     assert type(outcome(stage, fault)) is Silence
 
 
+@pytest.mark.parametrize("operation", ["Decrypt", "Encrypt"])
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ValidationException", "SomethingNewException", "Throttled"])
+@pytest.mark.parametrize("status", [408, 429])
+def test_a_status_that_says_busy_is_silence_whatever_the_code(
+    stage: Stage, operation: str, code: str, status: int
+) -> None:
+    found = outcome(stage, Fault(operation, code=code, status=status), unwrap=operation != "Encrypt")
+    assert type(found) is Silence
+
+
 @pytest.mark.parametrize("corrupt", ["bytes", "truncated", "no_ciphertext", "other_key_id"])
 def test_a_damaged_answer_to_a_wrap_is_silence(stage: Stage, corrupt: Any) -> None:
     assert type(outcome(stage, Fault("Encrypt", corrupt=corrupt), unwrap=False)) is Silence
@@ -222,6 +232,7 @@ def test_a_damaged_answer_to_a_wrap_is_silence(stage: Stage, corrupt: Any) -> No
         (Fault("AssumeRole", code="ValidationError"), Denial, "unknown"),
         (Fault("AssumeRole", code="Throttling"), Silence, ""),
         (Fault("AssumeRole", code="AccessDenied", status=503), Silence, ""),
+        (Fault("AssumeRole", code="AccessDenied", status=429), Silence, ""),
         (Fault("AssumeRole", code="ExpiredToken"), OwnFault, ""),
         (Fault("AssumeRole", code="InvalidClientTokenId"), OwnFault, ""),
         (Fault("AssumeRole", code="SignatureDoesNotMatch"), OwnFault, ""),

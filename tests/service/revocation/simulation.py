@@ -64,6 +64,7 @@ class Simulation(Fleet):
                 rng.choice(
                     [
                         lambda: self.rotate(process, tenant),
+                        lambda: self.move(process, tenant),
                         lambda: self.set_terms(process, tenant, rng.choice(LEASES), rng.choice(GRACES)),
                         lambda: self.set_terms(process, tenant, rng.choice(LEASES), rng.choice(GRACES)),
                     ]
@@ -162,11 +163,9 @@ class Simulation(Fleet):
 
     def move(self, process: Process, tenant: str) -> None:
         """Replace the tenant's KEK by its other one."""
-        self._upset(tenant)
         one, two = KEKS[tenant]
         other = target(two if self.kek(tenant) == one else one)
-        self._order(process, lambda: process.app.keystead.configure_key(caller(tenant), tenant, other))
-        self._upset(tenant)
+        self._ask(process, tenant, lambda: process.app.keystead.configure_key(caller(tenant), tenant, other))
 
     def store_restored(self, process: Process, tenant: str) -> None:
         """The operator orders what follows a restore."""
@@ -185,8 +184,7 @@ class Simulation(Fleet):
 
     def check(self, process: Process, tenant: str) -> None:
         """The tenant has its key looked at now, and what is due be done: a new version is taken up."""
-        self._upset(tenant)
-        self._order(process, lambda: process.app.keystead.check_key(caller(tenant), tenant))
+        self._ask(process, tenant, lambda: process.app.keystead.check_key(caller(tenant), tenant))
 
     def set_fallback(self, process: Process, tenant: str, fallback: str) -> None:
         """The tenant chooses what becomes of new data while its key is away."""
@@ -252,6 +250,13 @@ class Simulation(Fleet):
         finally:
             process.busy = False
         return False
+
+    def _ask(self, process: Process, tenant: str, act: Callable[[], object]) -> None:
+        # An act that asks the tenant's KEKs: a no purges, whatever it was asked for.
+        troubled = self.in_trouble(tenant)
+        self._order(process, act)
+        if troubled or self.in_trouble(tenant):
+            self._upset(tenant)
 
     def _upset(self, tenant: str) -> None:
         # Something happens to a tenant that may rightly end what is cached.

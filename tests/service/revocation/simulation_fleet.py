@@ -119,6 +119,10 @@ class Fleet:
         """A tenant's KEKs, and their versions."""
         return [kek for kek in (*KEKS[tenant], *self.versions) if kek.key in KEKS[tenant]]
 
+    def in_trouble(self, tenant: str) -> bool:
+        """Whether any of a tenant's KEKs is off, or our own access: what asks them may rightly end what is cached."""
+        return bool(self.own_fault) or any(self.moods[kek].cause for kek in self.keks(tenant))
+
     def active(self, tenant: str) -> Kek:
         """The KEK, and the version of it, that a tenant's ACTIVE row lies under."""
         stored = self.key_store.read(self.record(tenant)["branch_key_id"], ACTIVE)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.bootstrap import Application
+from core.domain.branch_keys import ACTIVE
 from core.domain.states import RULES
+from core.domain.tenants import TenantRecord
 from core.errors import KeysteadError
 from core.service.timekeeper import MAX_SKEW
 from tests.service.revocation.simulation_clouds import TENANTS
@@ -45,13 +47,13 @@ class Unwrapped:
         asked: When it was asked for.
         proved: When the access was last proved in full by then: a session may have been used again.
         answered: When it was answered.
-        known: How many interruptions of the tenant's key the process knew of then; None if it keeps no keys.
+        known: The tenant's record as the process knew it then; None if it keeps no keys.
     """
 
     asked: float
     proved: float
     answered: float
-    known: int | None
+    known: TenantRecord | None
 
 
 class Process:
@@ -84,8 +86,11 @@ class Process:
         if self.tenant and context.get("tenant_id") == self.tenant:
             view = self.app.gate._views.get(self.tenant)
             kept = view is not None and view.record.lease and not RULES[view.record.state].proves
-            known = view.record.interruptions if view is not None and kept else None
-            for row in (context["type"], context.get("version", "")):
+            known = view.record if view is not None and kept else None
+            rows = {context["type"], context.get("version", "")}
+            if context["branch-key-id"] != self.fleet.record(self.tenant)["branch_key_id"]:
+                rows.discard(ACTIVE)
+            for row in rows:
                 self.unwrapped[self.tenant, row] = Unwrapped(asked, asked - proved_ago, self.fleet.time, known)
 
     def idle_until(self) -> float:

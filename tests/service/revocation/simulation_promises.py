@@ -12,7 +12,7 @@ from core.domain.instants import parse_instant
 from core.domain.kek import Kek
 from core.domain.message_header import parse_header
 from core.domain.states import State
-from core.domain.tenants import TenantRecord
+from core.domain.tenants import MAC_FIELD, TenantRecord
 from core.errors import (
     Conflict,
     KeyCheckFailed,
@@ -33,7 +33,7 @@ from tests.service.world import PLATFORM, caller
 
 if TYPE_CHECKING:
     from tests.service.revocation.simulation_fleet import Fleet
-    from tests.service.revocation.simulation_processes import Process
+    from tests.service.revocation.simulation_processes import Process, Unwrapped
 
 PROMISE = 60.0
 """Seconds after the cloud's first refusal in which plaintext may still be given out."""
@@ -46,6 +46,16 @@ ALLOWED = (
 SERVING = frozenset({State.ACTIVE, State.DEGRADED, State.UNREACHABLE})
 TIGHTER = {State.SUSPENDED: {State.SUSPENDED}, State.PLATFORM: {State.PLATFORM}}
 """What an order after a restore may make of a state; of others, `hold`."""
+
+
+def _undisturbed(before: TenantRecord, now: TenantRecord) -> bool:
+    # Whether nothing came between that ends what was unwrapped: no refusal, no KEK given up, or back after another one.
+    bound, lost = before.every_binding(), {gone.locator for gone in now.lost_keks}
+    return (
+        (before.interruptions, before.branch_key_id) == (now.interruptions, now.branch_key_id)
+        and lost <= {gone.locator for gone in before.lost_keks}
+        and all(bound[kek].since == binding.since for kek, binding in now.every_binding().items() if kek in bound)
+    )
 
 
 class Broken(AssertionError):
@@ -80,21 +90,29 @@ class Promises:
 
     def must_serve(self, process: Process, tenant: str, row: str) -> bool:
         """Whether a process holds the key, its state is fresh, and nothing but silence has come since."""
-        fleet, unwrapped = self.fleet, process.unwrapped.get((tenant, row))
+        fleet, unwrapped = self.fleet, self._unwrapped(process, tenant, row)
         if unwrapped is None or process.store.silent or process.clock.skew or process.plans:
             return False
-        if any(fleet.moods[kek].cause for kek in fleet.keks(tenant)):
+        if fleet.in_trouble(tenant):
             return False
-        record = fleet.record(tenant)
-        if unwrapped.known != record.get("interruptions", 0):
-            return False  # unwrapped before an interruption, whether it saw that one or not
-        disturbed = max(process.clock.set_at, process.upset.get(tenant, 0.0))
-        calm = record["state"] in SERVING
+        record = TenantRecord.from_body({k: v for k, v in fleet.record(tenant).items() if k != MAC_FIELD})
+        if unwrapped.known is None or not _undisturbed(unwrapped.known, record):
+            return False
         if not all(known.lease for known in fleet.tenant_store.lately(tenant, fleet.time - unwrapped.answered)):
             return False
         known = fleet.tenant_store.lately(tenant, process.store.sees_within())
         ends = unwrapped.proved + min(one.serves for one in known) - 2 * TIMED_OUT
-        return calm and disturbed < unwrapped.answered and fleet.time < ends and not fleet.own_fault
+        disturbed = max(process.clock.set_at, process.upset.get(tenant, 0.0))
+        return record.state in SERVING and disturbed < unwrapped.answered and fleet.time < ends
+
+    def _unwrapped(self, process: Process, tenant: str, row: str) -> Unwrapped | None:
+        # The ACTIVE row holds its version's key: whoever has unwrapped one can use the other in silence.
+        rows = [row]
+        active = self.fleet.key_store.read(self.fleet.record(tenant)["branch_key_id"], ACTIVE)
+        if active is not None and row in (ACTIVE, VERSION_PREFIX + active.row.version_id):
+            rows = [ACTIVE, VERSION_PREFIX + active.row.version_id]
+        found = [process.unwrapped[tenant, one] for one in rows if (tenant, one) in process.unwrapped]
+        return max(found, key=lambda one: one.proved, default=None)
 
     def served(self, process: Process, tenant: str, row: str) -> None:
         """A process has just served a tenant, by a row: after a restore, only by its own new unwrap."""

@@ -10,7 +10,7 @@ import pytest
 from core.bootstrap import Application
 from core.domain.branch_keys import ACTIVE
 from core.domain.instants import parse_instant
-from core.domain.key_policy import KeyPolicy
+from core.domain.key_policy import KeyPolicy, PolicyChange
 from core.domain.key_target import KeyTarget
 from core.domain.message_header import parse_header
 from core.domain.states import State
@@ -27,6 +27,9 @@ from core.errors import (
     StoreUnavailable,
     VendorFault,
 )
+from core.service.approvals import NOBODY
+from core.service.branch_key import BranchKey
+from core.service.tenant_view import TenantView
 from tests.domain.withdrawn import withdrawal
 from tests.service.injection import KMS, Injector, Killed, When, injected
 from tests.service.world import OTHER_KEK, PLATFORM, THIRD_KEK, World, caller
@@ -376,6 +379,59 @@ def test_status_audit_and_events_show_it() -> None:
     falling.recover()
     shown = keystead.key_status(reader, "acme")
     assert (shown.falls_back, shown.warnings, shown.unreadable_versions) == (False, (), 0)
+
+
+def turn_off(app: Application) -> None:
+    app.keystead._parts.key_policies.set("acme", PolicyChange(fallback=""), {}, by=NOBODY, by_operator=False)
+
+
+def written_from_now(falling: Falling, app: Application) -> set[str]:
+    """Under which branch keys, or with which error, new data goes in the next seconds."""
+    found = set()
+    for _ in range(12):
+        try:
+            found.add(branch_key_of(falling.encrypt(app=app)))
+        except KeysteadError as error:
+            found.add(error.code)
+        falling.world.clock.advance(1)
+    return found
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_turned_off_here_while_a_key_is_fetched(begun: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By another thread: what was about to be written under the platform's key is not, and nothing is cached."""
+    falling = Falling().fall()
+    app = falling.world.app
+    if begun:
+        falling.world.clock.advance(11)
+        falling.encrypt(app=app)
+    falling.world.clock.advance(11)
+    fetch, once = app.branch_keys.fallback, [turn_off]
+
+    def late(view: TenantView, branch_key_id: str) -> BranchKey:
+        if once:
+            once.pop()(app)
+        return fetch(view, branch_key_id)
+
+    monkeypatch.setattr(app.branch_keys, "fallback", late)
+    assert written_from_now(falling, app) == {"key_unreachable"}
+    assert not once
+
+
+def test_turned_off_elsewhere_while_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    falling = Falling().fall()
+    app, other = falling.world.app, falling.world.process()
+    falling.world.clock.advance(11)
+    reread, once = app.gate.reread, [turn_off]
+
+    def late(view: TenantView) -> TenantRecord:
+        if once and falling.record.fallback_branch_key and not view.record.fallback_branch_key:
+            once.pop()(other)
+        return reread(view)
+
+    monkeypatch.setattr(app.gate, "reread", late)
+    assert written_from_now(falling, app) == {"key_unreachable"}
+    assert not once
 
 
 def test_an_audit_log_that_is_silent_stops_no_fallback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ class TestDenial:
         assert owned.outcome() == "ok"
         owned.world.clock.advance(9)
         # A lease of its own, so that it ends while the record counts.
-        owned.app.branch_keys._cache.clear()
+        owned.app.branch_keys._held._keys.clear()
         owned.app.encryption._decrypting.clear()
         owned.deny()
         owned.world.tenants.silent = True

@@ -18,7 +18,7 @@ from core.domain.instants import parse_instant
 from core.domain.key_target import KeyTarget
 from core.domain.states import State
 from core.domain.withdrawals import Withdrawal, instant
-from core.errors import AccessDenied, InvalidRequest, StoreCorrupt, StoreUnavailable
+from core.errors import AccessDenied, Denial, InvalidRequest, StoreCorrupt, StoreUnavailable
 from core.service.access import Permission
 from core.service.revocation.store_restores import AfterRestore
 from core.service.timekeeper import MAX_SKEW
@@ -146,8 +146,11 @@ def test_every_state(name: str, on: bool) -> None:
     expected = before
     if before.state is State.HOLD and before.withdrawal is not None:
         expected = replace(before, withdrawal=replace(before.withdrawal, first_denial="", last_denial=""))
+        expected = replace(expected, withdrawal=replace(expected.withdrawal, restored=True))  # type: ignore[type-var]
     if standing.new:
-        held = Withdrawal(OTHER_KEK.locator, "", "", "", "", back_to=standing.new, lease=60, outage_grace=900)
+        held = Withdrawal(
+            OTHER_KEK.locator, "", "", "", "", back_to=standing.new, lease=60, outage_grace=900, restored=True
+        )
         expected = replace(expected, state=State.HOLD, cause="", withdrawal=held, since=now)
         expected = replace(expected, interruptions=expected.interruptions + 1)
     if on:
@@ -220,7 +223,7 @@ def test_a_kill_switch_that_was_on_stays_on(name: str, since: str) -> None:
     if resume_to in (State.PLATFORM, State.SCHEDULED):
         assert record_of(app) == before
         return
-    held = Withdrawal(OTHER_KEK.locator, "", "", "", "", lease=60, outage_grace=900)
+    held = Withdrawal(OTHER_KEK.locator, "", "", "", "", lease=60, outage_grace=900, restored=True)
     assert record_of(app) == replace(before, resume_to="hold", withdrawal=held), "who resumes it has its KMS asked"
 
 
@@ -518,6 +521,30 @@ def test_a_damaged_record_is_refused_and_audited(owned: Owned) -> None:
         order(app)
     last = entries(app)[-1]
     assert (last.action, last.outcome) == ("store.restored", "store_corrupt")
+
+
+@pytest.mark.parametrize("state", [State.ACTIVE, State.HOLD, State.REVOKED])
+def test_a_fault_of_our_own_takes_nobody_out_of_hold(state: State) -> None:
+    """That the key served once is hearsay: it was refused since, perhaps, and there is nothing to go back to."""
+    owned = Owned(canary=True)
+    owned.app.schedules.run("check", 5)
+    if state is State.HOLD:
+        owned.deny("policy")
+        assert owned.check() is State.HOLD
+    elif state is State.REVOKED:
+        owned.revoke("policy")
+    order(owned.app)
+    owned.deny("policy")
+    owned.canary_signal = lambda: Denial("no", cause="policy", kms_code="No", request_id="c-1")
+    for _ in range(4):
+        owned.world.clock.advance(61)
+        assert owned.check() is State.HOLD
+    assert owned.outcome() != "ok"
+    owned.canary_signal = None
+    owned.world.clock.advance(61)
+    assert owned.check() is State.REVOKED
+    owned.serve()
+    assert owned.check() is State.ACTIVE
 
 
 def test_a_damaged_chain_keeps_nobody_out_of_hold(owned: Owned) -> None:
