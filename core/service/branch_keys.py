@@ -180,7 +180,10 @@ class BranchKeys:
             return held
         try:
             key, generation, trusted, proved_ago = self._unwrap(view, stored, generation)
-            self._compare(view, slot, stored, key)
+            if self._held.contradicts(view, slot, stored, key):
+                first = key
+                key, generation, trusted, proved_ago = self._unwrap(view, stored, generation)
+                generation = self._judge(view, slot, stored, first, key, generation)
         except Silence as silence:
             refusal = self._reports.silent(view, stored.row.kek, silence)
             held = self._held.extend(view, slot, stored, generation)
@@ -201,12 +204,17 @@ class BranchKeys:
         # An answer that took longer than a lease is kept for the grace, and serves the calls that waited for it.
         return cached if self._timekeeper.now().before(asked.plus(view.record.lease)) else once
 
-    def _compare(self, view: TenantView, slot: Slot, stored: StoredRow, key: bytes) -> None:
-        # A version's key never changes. An answer that says so was spoilt on its way, and what was encrypted by it
-        # could never be read again.
-        held = self._held.in_grace(view, slot, stored)
-        if held is not None and held.version_id == stored.row.version_id and not compare_digest(held.key, key):
-            raise self._rows.contradicted(view.tenant_id, stored)
+    def _judge(
+        self, view: TenantView, slot: Slot, stored: StoredRow, first: bytes, second: bytes, generation: float
+    ) -> float:
+        # A version's key never changes: of what is held and the two answers one was spoilt on its way, and what is
+        # encrypted by that one can never be read. Two that agree are believed.
+        problem = self._rows.contradicted(view.tenant_id, stored)
+        if compare_digest(first, second):
+            return view.purge(since=generation)
+        if self._held.contradicts(view, slot, stored, second):
+            raise problem
+        return generation
 
     def _read(self, view: TenantView, slot: Slot, asked: Instant, cached: BranchKey | None) -> StoredRow:
         _, branch_key_id, row_type = slot

@@ -7,6 +7,7 @@ own checks; but in silence it counts when the key was last proved, by whichever 
 from __future__ import annotations
 
 from collections.abc import Callable
+from hmac import compare_digest
 
 from core.domain.branch_keys import ACTIVE, VERSION_PREFIX, StoredRow
 from core.domain.kek import Kek
@@ -108,6 +109,13 @@ class HeldKeys:
             again = now.plus(SILENT_FOR)
             found.extend(Instant(min(again.wall, end.wall), min(again.boot, end.boot)), generation)
         return found
+
+    def contradicts(self, view: TenantView, slot: Slot, stored: StoredRow, key: bytes) -> bool:
+        """Whether what is held of a row's version, by either row, is another key than its KMS gives now."""
+        version_id = stored.row.version_id
+        slots = ((slot[0], slot[1], ACTIVE), _version_slot(slot, version_id))
+        held = [found for found in (self._held(view, one) for one in slots) if found is not None]
+        return any(found.version_id == version_id and not compare_digest(found.key, key) for found in held)
 
     def served(self, tenant_id: str, kek: Kek) -> bool:
         """Whether a KEK, in its version, has unwrapped for a tenant what is still held."""

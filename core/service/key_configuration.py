@@ -291,6 +291,7 @@ class KeyConfiguration:
         except KeyWithheld as error:
             if not isinstance(error, KeyWriteBlocked):
                 self._gate.purge(tenant_id)  # the KMS said no: whatever it was asked, what is cached serves no more
+                self._tenants.interrupt(tenant_id)  # nor elsewhere, should the KMS be silent when it is asked again
                 self.on_withheld(tenant_id)
             raise
 

@@ -71,6 +71,7 @@ class RotationService:
         except KeyWithheld as error:
             if not isinstance(error, KeyWriteBlocked):
                 self._gate.purge(tenant_id)  # the KMS said no: whatever it was asked, what is cached serves no more
+                self._tenants.interrupt(tenant_id)  # nor elsewhere, should the KMS be silent when it is asked again
                 self.on_withheld(tenant_id)
             raise
         sequence = active.mac.sequence if active.mac else 0

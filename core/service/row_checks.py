@@ -128,7 +128,7 @@ class RowChecks:
         """Alarm the operator of a KMS that unwraps a row to another key than before: that is no answer."""
         about = f"{stored.row.branch_key_id} {stored.row.type}"
         self._alarms("kms_contradicts", tenant_id, about, kek=stored.row.kek.locator)
-        return Silence("the key management system gave another key than before")
+        return Silence("the key management system gives one key, and then another")
 
     def missing(self, tenant_id: str, branch_key_id: str, row_type: str) -> StoreCorrupt:
         """Alarm the operator of a row that must be there and is not, and give the error to raise."""

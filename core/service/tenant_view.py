@@ -85,12 +85,22 @@ class TenantView:
         known, highest = self.floor
         return highest if branch_key_id == known else 0
 
-    def purge(self) -> None:
-        """Make every key cached under this view useless."""
+    def purge(self, since: float | None = None) -> float:
+        """Make every key cached under this view useless.
+
+        Args:
+            since: Do nothing if this is not the view's generation any more.
+
+        Returns:
+            The generation of what may be cached from now on; ``since`` if nothing was done.
+        """
         with _numbering:
+            if since is not None and since != self.generation:
+                return since
             if not self.retired:
                 self.held_from = number = next(_generations)
                 self.generation = number  # last: who reads a generation finds the keys of before it gone
+            return self.generation
 
     def lapse(self) -> None:
         """End the lease of every key cached under this view: it serves again once it was renewed, or in its grace."""

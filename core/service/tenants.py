@@ -11,8 +11,9 @@ from uuid import uuid4
 
 from core.domain.branch_keys import CREATE_TIME_FORMAT
 from core.domain.key_policy import KeyPolicy
+from core.domain.states import RULES
 from core.domain.tenants import DEFAULT_OFFERING, MAX_DISPLAY_NAME, TenantRecord, check_tenant_id
-from core.errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
+from core.errors import Conflict, InvalidRequest, KeysteadError, NotFound, StoreUnavailable
 from core.service.branch_key_writer import BranchKeyWriter
 from core.service.providers import Providers
 from core.service.tenant_records import TenantRecords
@@ -164,6 +165,20 @@ class Tenants:
 
         with suppress(Conflict, StoreUnavailable):
             self._records.change(tenant_id, raised)
+
+    def interrupt(self, tenant_id: str) -> None:
+        """End within the state age what any process has cached of a tenant: a KEK said no, whatever it was asked.
+
+        Best effort: if the store does not answer, the others are left to ask for themselves.
+        """
+
+        def interrupted(record: TenantRecord) -> TenantRecord | None:
+            if record.deleted or not record.may_read or RULES[record.state].proves:
+                return None  # nothing cached serves
+            return replace(record, interruptions=record.interruptions + 1)
+
+        with suppress(KeysteadError):
+            self._records.change(tenant_id, interrupted)
 
 
 def _check_display_name(name: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
-from core.domain.kek import UnwrappedKey
+from core.domain.kek import UnwrappedKey, WrappedKey
 from core.domain.key_policy import KeyPolicy, PolicyChange
 from core.domain.message_header import parse_header
 from core.domain.states import State
@@ -203,43 +204,85 @@ def decrypted(service: Keystead, owned: Owned) -> bytes:
     return service.decrypt(caller(), "acme", owned.message, {})
 
 
-class TestAnotherKey:
-    """A KMS that unwraps a version to another key than before has not answered: a version's key never changes."""
+class Spoilt:
+    """Answers of a KMS that are spoilt on their way.
 
-    @pytest.fixture
-    def owned(self, monkeypatch: pytest.MonkeyPatch) -> Owned:
+    Args:
+        owned: Whose KMS.
+        times: How many, of those about rows.
+        row: About which type of row, by how it begins.
+        give: Makes what arrives.
+    """
+
+    def __init__(self, owned: Owned, times: int, row: str = "", give: Callable[[], bytes] = lambda: os.urandom(32)):
+        self._real, self.left, self._row, self._give = owned.world.kms.unwrap, times, row, give
+        owned.world.kms.unwrap = self._unwrap  # type: ignore[method-assign]
+
+    def _unwrap(self, wrapped: WrappedKey, context: Mapping[str, str]) -> UnwrappedKey:
+        found = self._real(wrapped, context)
+        if not self.left or not context.get("type", "").startswith(self._row or "branch:"):
+            return found
+        self.left -= 1
+        return UnwrappedKey(self._give(), found.server_time, found.proved_ago)
+
+
+class TestAnotherKey:
+    """A version's key never changes: what says otherwise was spoilt, or what is held was."""
+
+    def alarmed(self, owned: Owned) -> bool:
+        return "keystead.alarm.kms_contradicts" in owned.world.events.types()
+
+    @pytest.mark.parametrize("times", [1, 2, 1000])
+    def test_spoilt_answers_replace_nothing(self, times: int) -> None:
         owned = Owned()
         owned.world.encrypt()
         assert owned.outcome() == "ok"
-        real = owned.world.kms.unwrap
-
-        def spoilt(*arguments: Any) -> UnwrappedKey:
-            found = real(*arguments)
-            return UnwrappedKey(bytes(32), found.server_time, found.proved_ago)
-
-        monkeypatch.setattr(owned.world.kms, "unwrap", spoilt)
         owned.world.clock.advance(61)
-        return owned
-
-    def test_what_is_held_serves_on_and_nothing_is_lost(self, owned: Owned, monkeypatch: pytest.MonkeyPatch) -> None:
+        spoilt = Spoilt(owned, times)
         assert owned.outcome() == "ok"
         message = owned.world.encrypt(b"meanwhile")
-        assert "keystead.alarm.kms_contradicts" in owned.world.events.types()
-        assert owned.state is State.DEGRADED
-        monkeypatch.undo()
+        assert self.alarmed(owned)
+        assert owned.state is (State.ACTIVE if times == 1 else State.DEGRADED)  # one: the second answer was right
+        spoilt.left = 0
         owned.world.clock.advance(61)
         assert owned.outcome() == "ok"
         assert owned.world.process().encryption.decrypt("acme", message, {}) == b"meanwhile"
 
-    def test_after_the_grace_nothing_serves_until_it_is_over(
-        self, owned: Owned, monkeypatch: pytest.MonkeyPatch
+    def test_a_first_answer_that_was_spoilt_is_found_by_the_next(self) -> None:
+        owned = Owned(policy=KeyPolicy(outage_grace=86400))
+        other = owned.world.process()
+        Spoilt(owned, 1)
+        other.encryption.encrypt("acme", b"lost", {})
+        for _ in range(5):
+            owned.world.clock.advance(61)
+            message = other.encryption.encrypt("acme", b"later", {})
+            assert owned.world.process().encryption.decrypt("acme", message, {}) == b"later"
+        assert self.alarmed(owned)
+
+    def test_a_read_that_was_spoilt_loses_no_write(self) -> None:
+        owned = Owned()
+        other = owned.world.process()
+        Spoilt(owned, 1, "branch:version")
+        assert owned.outcome(other) == "message_invalid"
+        message = other.encryption.encrypt("acme", b"new", {})
+        assert owned.world.process().encryption.decrypt("acme", message, {}) == b"new"
+        assert owned.outcome(other) == "ok"
+
+    @pytest.mark.parametrize("purged", [False, True])
+    def test_two_answers_that_agree_are_believed_and_kept_unless_there_was_a_purge_meanwhile(
+        self, purged: bool
     ) -> None:
-        """And a key that was spoilt itself is replaced, whatever was held before."""
-        owned.world.clock.advance(1000)
-        assert owned.outcome() == "message_invalid"  # nothing is held any more that it could be compared with
-        monkeypatch.undo()
-        owned.world.clock.advance(1000)
+        owned = Owned()
         assert owned.outcome() == "ok"
+        owned.world.clock.advance(61)
+        Spoilt(owned, 1000, give=lambda: b"k" * 32)
+        acts = [lambda: owned.app.gate.purge("acme") if purged else None, lambda: None]
+        owned.world.kms.after_unwrap = lambda: acts.pop()() if acts else None
+        asked = owned.world.kms.branch_unwraps()
+        assert owned.outcome() == "message_invalid"
+        assert owned.world.kms.branch_unwraps() == asked + 2
+        assert owned.outcome() == "message_invalid"
+        assert owned.world.kms.branch_unwraps() == asked + 2 + purged
 
 
 def test_terms_are_changed_whole_and_by_no_older_generation(world: World) -> None:
@@ -254,3 +297,34 @@ def test_terms_are_changed_whole_and_by_no_older_generation(world: World) -> Non
     key.renew(Instant(1, 1), 3600, older)
     key.extend(Instant(asked.wall + 9999, asked.boot + 9999), older)
     assert (key.asked, key.wall_until, key.boot_until, key.generation) == known
+
+
+def test_a_process_stopped_between_the_answer_and_its_cache_serves_nothing_by_it() -> None:
+    owned = Owned(policy=KeyPolicy(outage_grace=0))
+    assert owned.outcome() == "ok"
+    owned.world.clock.advance(61)
+    once = [owned.deny]
+
+    def stopped() -> None:
+        if once:
+            owned.world.clock.advance(600)
+            once.pop()()
+
+    owned.world.kms.after_unwrap = stopped
+    assert owned.outcome() == "key_revoked"
+
+
+@pytest.mark.parametrize("trouble", ["another time", "hold"])
+def test_what_proves_nothing_for_the_next_call_is_not_kept(trouble: str) -> None:
+    owned = Owned()
+    if trouble == "hold":
+        owned.deny()
+        owned.check()
+        owned.serve()
+    else:
+        owned.world.clock.advance(61)
+        owned.world.kms.server_time = owned.world.clock.wall() - 30
+    for _ in range(3):
+        asked = owned.world.kms.branch_unwraps()
+        assert owned.outcome() == "ok"
+        assert owned.world.kms.branch_unwraps() > asked

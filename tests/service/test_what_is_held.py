@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
 
 from core.bootstrap import Application
 from core.domain.key_target import KeyTarget
+from core.domain.message_header import parse_header
 from core.domain.states import State
 from core.domain.withdrawals import instant
-from core.errors import Denial, KeysteadError, KeyUnreachable, ProviderSignal, Silence
+from core.errors import Denial, KeysteadError, KeyUnreachable, ProviderSignal, Silence, Unasked
 from tests.service.revocation.test_fallbacks import Falling
 from tests.service.revocation.withdrawing import Owned
 from tests.service.world import OTHER_KEK, PLATFORM, THIRD_KEK, World, caller
@@ -121,6 +123,91 @@ class TestByWhicheverRow:
         assert other.encryption.encrypt("acme", b"x", {})
         assert owned.world.kms.branch_unwraps() == asked + 1
 
+    def test_the_active_version_opens_no_other(self) -> None:
+        owned = Owned()
+        owned.app.rotation.rotate("acme")
+        other = owned.world.process()
+        other.encryption.encrypt("acme", b"x", {})
+        owned.silence()
+        assert owned.outcome(other) == "key_unreachable"
+
+    def test_an_older_proof_takes_nothing_from_the_versions_own(self) -> None:
+        """The version's row was unwrapped now, the ACTIVE row in a session of long ago."""
+        owned = Owned()
+        other, world = owned.world.process(), owned.world
+        other.encryption.encrypt("acme", b"x", {})
+        world.clock.advance(61)
+        assert owned.outcome(other) == "ok"
+        world.kms.proved_ago = 55
+        other.encryption.encrypt("acme", b"y", {})
+        world.clock.advance(50)
+        asked = world.kms.branch_unwraps()
+        assert owned.outcome(other) == "ok"
+        assert world.kms.branch_unwraps() == asked
+
+    def test_what_the_active_row_took_over_in_silence_is_renewed_by_that_row_alone(self) -> None:
+        owned = Owned()
+        other, world = owned.world.process(), owned.world
+        assert owned.outcome(other) == "ok"
+        owned.silence()
+        other.encryption.encrypt("acme", b"x", {})
+        owned.serve()
+        world.clock.advance(61)
+        version = owned.app.rotation.rotate("acme").version
+        assert owned.outcome(other) == "ok"
+        message = other.encryption.encrypt("acme", b"y", {})
+        assert parse_header(message).edks[0].version_id == version
+
+
+class TestARefusal:
+    """Heard once, by whoever asks for something else than data; then there is silence."""
+
+    @pytest.mark.parametrize("cause", ["disabled", "policy", "unknown", "network"])
+    @pytest.mark.parametrize("act", ["replace", "revert", "rotate"])
+    def test_it_ends_what_every_process_holds_within_the_state_age(self, act: str, cause: str) -> None:
+        keks = Keks()
+        keks.warm()
+        once = [Denial("no", cause=cause, kms_code="X", request_id="r-1")]
+        keks.signals[OTHER_KEK.locator] = lambda: once.pop() if once else silence()
+        app = keks.world.app
+        with suppress(KeysteadError):
+            if act == "replace":
+                app.key_configuration.configure("acme", SECOND, {})
+            elif act == "revert":
+                app.key_configuration.revert("acme", {})
+            else:
+                app.rotation.rotate("acme")
+        assert not once
+        keks.world.clock.advance(11)
+        for process in (app, keks.other):
+            assert keks.outcomes(process)[0] != "ok"
+
+    def test_one_that_was_missed_ends_what_was_unwrapped_before_it(self) -> None:
+        """The KEK was given up, came back, and its rows were fetched, between two looks of the other process."""
+        keks = Keks()
+        keks.warm()
+        keks.signals[OTHER_KEK.locator] = disabled
+        keks.world.app.key_configuration.configure("acme", SECOND, {})
+        keks.signals.clear()
+        keks.world.process().key_configuration.check("acme", {})
+        assert keks.world.app.tenants.read("acme").lost_keks == ()
+        keks.signals[THIRD_KEK.locator] = silence
+        keks.world.clock.advance(11)
+        assert keks.outcomes(keks.other)[0] == "key_unreachable"
+
+    @pytest.mark.parametrize("state", [State.SUSPENDED, State.REVOKED, State.HOLD])
+    def test_where_nothing_cached_serves_nothing_is_written(self, state: State) -> None:
+        owned = Owned()
+        owned.world.walk_to(*((State.HOLD, state) if state is State.REVOKED else (state,)))
+        before = owned.record
+        owned.app.tenants.interrupt("acme")
+        assert owned.record == before
+
+    def test_a_store_that_does_not_answer_is_no_reason_to_fail(self) -> None:
+        owned = Owned()
+        owned.world.tenants.silent = True
+        owned.app.tenants.interrupt("acme")
+
 
 class TestChangesOfKey:
     """The record is changed first; then the former KEK must be asked to wrap anew, and does not answer."""
@@ -148,6 +235,31 @@ class TestChangesOfKey:
         keks.signals[THIRD_KEK.locator] = silence
         keks.world.clock.advance(11)
         assert keks.outcomes(keks.other) == ["ok", "ok"]
+
+    def test_going_back_to_the_platforms_key_leaves_what_is_held_to_it(self) -> None:
+        keks = Keks()
+        keks.warm()
+        keks.world.app.key_configuration.revert("acme", {})
+        keks.signals[PLATFORM.locator] = silence
+        keks.world.clock.advance(11)
+        assert keks.outcomes(keks.other) == ["ok", "ok"]
+
+    @pytest.mark.parametrize("meanwhile", ["renewed", "extended"])
+    def test_who_has_no_time_to_ask_knows_the_grace_of_the_new_key(self, meanwhile: str) -> None:
+        keks = Keks()
+        keks.warm()
+        keks.world.app.key_configuration.configure("acme", SECOND, {})
+        if meanwhile == "extended":
+            keks.signals[THIRD_KEK.locator] = silence
+        keks.world.clock.advance(61)
+        assert keks.outcomes(keks.other)[0] == "ok"
+
+        def no_time(_operation: str, _context: Mapping[str, str]) -> None:
+            raise Unasked("no time left")
+
+        keks.world.kms.trouble = no_time
+        keks.world.clock.advance(100)
+        assert keks.outcomes(keks.other)[0] == "ok"
 
     @pytest.mark.parametrize("seconds", [0, 11])
     def test_a_key_that_refuses_the_change_and_is_given_up_ends_what_it_unwrapped(self, seconds: float) -> None:

@@ -104,7 +104,9 @@ def denied_anew(record: TenantRecord, kek: Kek, now: float, denial: Denial) -> T
     """
     known = record.withdrawal
     withdrawal = _withdrawal(record, kek, now, denial, denial)
-    if known is not None:
+    if known is None:  # nobody knows where it came from
+        withdrawal = replace(withdrawal, restored=True)
+    else:
         withdrawal = replace(withdrawal, back_to=known.back_to, restored=known.restored)
     return replace(record, cause=denial.cause, withdrawal=withdrawal)
 

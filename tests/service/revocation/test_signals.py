@@ -56,9 +56,10 @@ def test_every_signal_in_every_state(state: State, signal: Signal, known: Withdr
     withdrawal = after.withdrawal
     if signal in (Signal.DENIED, Signal.STORE_RESTORED):
         back_to = state.value if state in {State.PLATFORM, State.SCHEDULED} else "active"
-        assert withdrawal == Withdrawal(
+        expected = Withdrawal(
             "local:acme", "policy", "AccessDenied", "r-1", instant(NOW), back_to=back_to, lease=45, outage_grace=500
         )
+        assert withdrawal == replace(expected, restored=signal is Signal.STORE_RESTORED)
     else:
         assert withdrawal == (None if signal in ENDS else known)
     assert after == replace(
@@ -91,7 +92,9 @@ def test_after_a_restore_nothing_was_denied_yet_and_the_way_back_is_known() -> N
     for state, back_to in ((State.ACTIVE, "active"), (State.DEGRADED, "active"), (State.SCHEDULED, "scheduled")):
         after = signalled(record(state), Signal.STORE_RESTORED, KEK, NOW, by="bob")
         assert (after.state, after.cause, after.untold[0].by) == (State.HOLD, "", "bob")
-        assert after.withdrawal == Withdrawal("local:acme", "", "", "", "", back_to=back_to, lease=45, outage_grace=500)
+        assert after.withdrawal == Withdrawal(
+            "local:acme", "", "", "", "", back_to=back_to, lease=45, outage_grace=500, restored=True
+        )
 
 
 def test_two_changes_have_two_names() -> None:
@@ -167,15 +170,17 @@ def test_nothing_is_confirmed_of_which_no_denial_is_known() -> None:
     assert confirmed(before, KEK, NOW, SECOND, guard="", last_use="", data_keys=0) is before
 
 
-@pytest.mark.parametrize(("known", "back_to"), [(None, "active"), (EARLIER, "scheduled")])
-def test_the_first_denial_of_another_kek_counts_from_now(known: Withdrawal | None, back_to: str) -> None:
+@pytest.mark.parametrize(
+    ("known", "back_to", "restored"),
+    [(None, "active", True), (EARLIER, "scheduled", False), (replace(EARLIER, restored=True), "scheduled", True)],
+)
+def test_the_first_denial_of_another_kek_counts_from_now(
+    known: Withdrawal | None, back_to: str, restored: bool
+) -> None:
     before = record(State.HOLD, known)
     after = denied_anew(before, KEK, NOW, DENIAL)
-    assert after == replace(
-        before,
-        cause="policy",
-        withdrawal=Withdrawal(
-            "local:acme", "policy", "AccessDenied", "r-1", instant(NOW), back_to=back_to, lease=45, outage_grace=500
-        ),
+    expected = Withdrawal(
+        "local:acme", "policy", "AccessDenied", "r-1", instant(NOW), back_to=back_to, lease=45, outage_grace=500
     )
+    assert after == replace(before, cause="policy", withdrawal=replace(expected, restored=restored))
     assert (after.since, after.untold) == (before.since, ())

@@ -523,8 +523,8 @@ def test_a_damaged_record_is_refused_and_audited(owned: Owned) -> None:
     assert (last.action, last.outcome) == ("store.restored", "store_corrupt")
 
 
-@pytest.mark.parametrize("state", [State.ACTIVE, State.HOLD, State.REVOKED])
-def test_a_fault_of_our_own_takes_nobody_out_of_hold(state: State) -> None:
+@pytest.mark.parametrize("state", [State.ACTIVE, State.HOLD, State.REVOKED, None])
+def test_a_fault_of_our_own_takes_nobody_out_of_hold(state: State | None) -> None:
     """That the key served once is hearsay: it was refused since, perhaps, and there is nothing to go back to."""
     owned = Owned(canary=True)
     owned.app.schedules.run("check", 5)
@@ -533,6 +533,8 @@ def test_a_fault_of_our_own_takes_nobody_out_of_hold(state: State) -> None:
         assert owned.check() is State.HOLD
     elif state is State.REVOKED:
         owned.revoke("policy")
+    elif state is None:  # of a hold that nobody knows the beginning of
+        owned.world.change(state=State.HOLD, withdrawal=None)
     order(owned.app)
     owned.deny("policy")
     owned.canary_signal = lambda: Denial("no", cause="policy", kms_code="No", request_id="c-1")
