@@ -191,9 +191,9 @@ class BranchKeys:
                 raise refusal from None
             return held
         self._reports.granted(view, stored.row.kek, asked_as)
-        once = BranchKey(stored, key, view, generation, asked, lasting=False)
         if not (trusted and caches(view)):
-            return once  # for the calls that wait for it, no more; all was purged if our clock is off
+            # For the calls that wait for it, no more; if our clock is off, everything was purged.
+            return BranchKey(stored, key, view, generation, asked, lasting=False)
         proved = asked.plus(-max(0.0, proved_ago))
         if cached is not None and cached.version_id == stored.row.version_id and compare_digest(cached.key, key):
             self._held.renew(slot, cached, stored, proved, generation)
@@ -201,8 +201,7 @@ class BranchKeys:
             cached = BranchKey(stored, key, view, generation, proved, lasting=True)
             if cached.cacheable:
                 self._held.keep(slot, cached)
-        # An answer that took longer than a lease is kept for the grace, and serves the calls that waited for it.
-        return cached if self._timekeeper.now().before(asked.plus(view.record.lease)) else once
+        return cached
 
     def _judge(
         self, view: TenantView, slot: Slot, stored: StoredRow, first: bytes, second: bytes, generation: float
