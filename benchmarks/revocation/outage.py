@@ -164,11 +164,11 @@ def run(directory: Path, scale: Scale, say: Callable[[str], None]) -> list[Weath
         calls.break_calls([_call(arns[each.tenant], CALLS[each.trouble]) for each in _in(found, CALLS)])
         pages.break_calls([_page(arns[each.tenant], BYTES[each.trouble]) for each in _in(found, BYTES)])
         time.sleep(scale.outage)
+        ended = time.monotonic()  # to mend takes a moment, in which the first may serve again
         for proxy, shapes in ((calls, CALLS), (pages, BYTES)):
             for each, broken in zip(_in(found, shapes), proxy.broken(), strict=True):
                 each.broken = broken
             proxy.mend()
-        ended = time.monotonic()
         say("the KMS answers again")
         for each in found:
             _weathered(each, uses[each.tenant], began, ended, scale)

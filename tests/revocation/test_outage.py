@@ -17,10 +17,10 @@ from benchmarks.revocation.targets import judge_outage
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("revocation-outage")]
 
 SCALE = Scale(
-    outage=9,
+    outage=12,
     lease=1,
     patient=120,
-    brief=3,
+    brief=5,  # longer than a lease and a call that its KMS does not answer
     shapes=frozenset({"throttled", "blackhole", "page-403"}),
     recovery=40,
     warm=2,
