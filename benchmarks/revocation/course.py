@@ -135,7 +135,7 @@ class Course:
         began = time.monotonic()
         key.withdraw()
         done = time.monotonic()
-        before = [outcome for use in uses for outcome in use.outcomes if outcome.asked < began]
+        before = [outcome for use in uses for outcome in use.outcomes if outcome.answered < began]
         timing.failed_before = sum(not outcome.served for outcome in before)
         refused = done if self._act.kill_switch else self._refused(key, began)
         if refused is not None:
