@@ -65,6 +65,7 @@ class Timing:
         final_after: From there to the state in which it must end.
         receipt_after: From there to the receipt in the list that the service gives out.
         restored_after: By worker: from the giving back to the first of the calls that were all served from then on.
+        slowest: The longest that one of the tenant's calls took.
         heard: Error codes by how often callers heard them while the key was withdrawn.
         failed_before: Calls before the act that were not served.
         failed_after: Calls after the restoration that were not served.
@@ -89,6 +90,7 @@ class Timing:
     final_after: float | None = None
     receipt_after: float | None = None
     restored_after: dict[str, float | None] = field(default_factory=dict)
+    slowest: float = 0
     heard: dict[str, int] = field(default_factory=dict)
     failed_before: int = 0
     failed_after: int = 0
@@ -200,6 +202,7 @@ class Course:
         time.sleep(pace.after)
         heard: Counter[str] = Counter()
         for use in uses:
+            timing.slowest = max([timing.slowest, *(outcome.answered - outcome.asked for outcome in use.outcomes)])
             restored = timing.restored_after[use.worker]
             later = float("inf") if restored is None else returning + restored
             for outcome in use.since(began):

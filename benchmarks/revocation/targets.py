@@ -41,7 +41,7 @@ def judge(timings: Sequence[Timing], bystanders: Sequence[Bystander], switch: st
         _count("lease 0, served of the calls that came after the act", (_begun(timing) for timing in without)),
         _slowest("first answer served after the key was given back", RESTORED_WITHIN, timings, _restored),
         _count("acts without the right state, code, cause or verified receipt", (bool(wrong(t)) for t in timings)),
-        _count(SILENCES, (_silences(timing) for timing in timings)),
+        _count(SILENCES, (silences(timing) for timing in timings)),
         _count("calls that failed before an act or after its end", (t.failed_before + t.failed_after for t in timings)),
         _count("calls of other tenants that failed", (sum(each.failed.values()) for each in bystanders)),
         _count("messages lost", (*(each.lost for each in timings), *(each.lost for each in bystanders))),
@@ -74,6 +74,11 @@ def judge_outage(found: Sequence[Weathered], recovery: float) -> list[Verdict]:
         ),
         _count("messages lost", (each.lost for each in found)),
     ]
+
+
+def silences(timing: Timing) -> int:
+    """How often an act's callers, and its states, told of a KMS that does not answer."""
+    return timing.heard.get(SILENT, 0) + timing.states.count(DEGRADED)
 
 
 def states_of(timing: Timing) -> list[str]:
@@ -109,10 +114,6 @@ def _restored(timing: Timing) -> float:
 
 def _begun(timing: Timing) -> int:
     return sum(timing.served_begun_after.values()) if timing.served_begun_after else 1
-
-
-def _silences(timing: Timing) -> int:
-    return timing.heard.get(SILENT, 0) + timing.states.count(DEGRADED)
 
 
 def _unlike(each: Weathered) -> int:
