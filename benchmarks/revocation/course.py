@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.revocation.acts import Act, OwnKey, Tenant
 from benchmarks.revocation.refusals import Refusals
 from benchmarks.revocation.service import Deployment
-from benchmarks.revocation.use import Caller, Use
+from benchmarks.revocation.use import Caller, Outcome, Use
 from core.client.client import KeysteadClient
 from core.domain import receipts
 from core.domain.instants import parse_instant
@@ -65,7 +65,6 @@ class Timing:
         final_after: From there to the state in which it must end.
         receipt_after: From there to the receipt in the list that the service gives out.
         restored_after: By worker: from the giving back to the first of the calls that were all served from then on.
-        slowest: The longest that one of the tenant's calls took.
         heard: Error codes by how often callers heard them while the key was withdrawn.
         failed_before: Calls before the act that were not served.
         failed_after: Calls after the restoration that were not served.
@@ -90,7 +89,6 @@ class Timing:
     final_after: float | None = None
     receipt_after: float | None = None
     restored_after: dict[str, float | None] = field(default_factory=dict)
-    slowest: float = 0
     heard: dict[str, int] = field(default_factory=dict)
     failed_before: int = 0
     failed_after: int = 0
@@ -137,8 +135,8 @@ class Course:
         began = time.monotonic()
         key.withdraw()
         done = time.monotonic()
-        before = [outcome for use in uses for outcome in use.outcomes if outcome.answered < began]
-        timing.failed_before = sum(not outcome.served for outcome in before)
+        before = [outcome for use in uses for outcome in use.outcomes if outcome.asked < began]
+        timing.failed_before = sum(not outcome.served and not self._overtaken(outcome, began) for outcome in before)
         refused = done if self._act.kill_switch else self._refused(key, began)
         if refused is not None:
             self._ended(uses, began, done, refused)
@@ -147,6 +145,10 @@ class Course:
         key.give_back()
         self._restored(uses, began, returning)
         return timing
+
+    def _overtaken(self, outcome: Outcome, began: float) -> bool:
+        # A call that was under way when the key was withdrawn may be refused for that, and for nothing else.
+        return outcome.answered >= began and outcome.code == self._act.code
 
     def _refused(self, key: OwnKey, began: float) -> float | None:
         # A token or a session that is out is used for at most another lease.
@@ -202,7 +204,6 @@ class Course:
         time.sleep(pace.after)
         heard: Counter[str] = Counter()
         for use in uses:
-            timing.slowest = max([timing.slowest, *(outcome.answered - outcome.asked for outcome in use.outcomes)])
             restored = timing.restored_after[use.worker]
             later = float("inf") if restored is None else returning + restored
             for outcome in use.since(began):

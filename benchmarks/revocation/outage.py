@@ -164,18 +164,19 @@ def run(directory: Path, scale: Scale, say: Callable[[str], None]) -> list[Weath
         calls.break_calls([_call(arns[each.tenant], CALLS[each.trouble]) for each in _in(found, CALLS)])
         pages.break_calls([_page(arns[each.tenant], BYTES[each.trouble]) for each in _in(found, BYTES)])
         time.sleep(scale.outage)
-        ended = time.monotonic()  # to mend takes a moment, in which the first may serve again
+        mending = time.monotonic()  # it takes a moment, in which the first may serve again
         for proxy, shapes in ((calls, CALLS), (pages, BYTES)):
             for each, broken in zip(_in(found, shapes), proxy.broken(), strict=True):
                 each.broken = broken
             proxy.mend()
+        ended = time.monotonic()
         say("the KMS answers again")
         for each in found:
             _weathered(each, uses[each.tenant], began, ended, scale)
         for each in found:
             left = ended + scale.recovery - time.monotonic()
-            active = deployment.observer.wait(each.tenant, "active", ended, left)
-            each.active_after = None if active is None else active - ended
+            active = deployment.observer.wait(each.tenant, "active", mending, left)
+            each.active_after = None if active is None else max(0.0, active - ended)
         for each in found:
             _after(each, uses[each.tenant], deployment)
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import groupby
 
 from benchmarks.revocation.course import Timing
 from benchmarks.revocation.outage import BRIEF, PATIENT, Weathered
@@ -15,10 +14,6 @@ REFUSED_WITHIN, RESTORED_WITHIN, SWITCHED_WITHIN = 60, 30, 10
 TOKEN_LIFE = 65
 """Seconds from a removed consent to the last answer: a token is used for one lease, and an operation takes 5 s."""
 NEVER = float("inf")
-SILENT, DEGRADED = "key_unreachable", "degraded"
-"""What callers hear, and a key's state, where a KMS has not answered in 2.5 s: on a busy machine it may not."""
-SILENCES = "signs of a silent KMS where there is none"
-"""A target's name."""
 
 
 def judge(timings: Sequence[Timing], bystanders: Sequence[Bystander], switch: str, at_once: str) -> list[Verdict]:
@@ -41,7 +36,6 @@ def judge(timings: Sequence[Timing], bystanders: Sequence[Bystander], switch: st
         _count("lease 0, served of the calls that came after the act", (_begun(timing) for timing in without)),
         _slowest("first answer served after the key was given back", RESTORED_WITHIN, timings, _restored),
         _count("acts without the right state, code, cause or verified receipt", (bool(wrong(t)) for t in timings)),
-        _count(SILENCES, (silences(timing) for timing in timings)),
         _count("calls that failed before an act or after its end", (t.failed_before + t.failed_after for t in timings)),
         _count("calls of other tenants that failed", (sum(each.failed.values()) for each in bystanders)),
         _count("messages lost", (*(each.lost for each in timings), *(each.lost for each in bystanders))),
@@ -76,24 +70,14 @@ def judge_outage(found: Sequence[Weathered], recovery: float) -> list[Verdict]:
     ]
 
 
-def silences(timing: Timing) -> int:
-    """How often an act's callers, and its states, told of a KMS that does not answer."""
-    return timing.heard.get(SILENT, 0) + timing.states.count(DEGRADED)
-
-
-def states_of(timing: Timing) -> list[str]:
-    """An act's states in order, without those that a silent KMS alone brings."""
-    return [state for state, _ in groupby(state for state in timing.states if state != DEGRADED)]
-
-
 def wrong(timing: Timing) -> list[str]:
     """What of an act's consequences is not as it must be; empty if all is well."""
-    found, states = [*timing.problems], states_of(timing)
+    found = [*timing.problems]
     for what, seen, expected in (
-        ("state", states[-2:-1], [timing.expected["state"]]),
+        ("state", timing.states[-2:-1], [timing.expected["state"]]),
         ("cause", timing.cause, timing.expected["cause"]),
-        ("codes", {*timing.heard} - {SILENT}, {timing.expected["code"]}),
-        ("end", states[-1:], ["active"]),
+        ("codes", {*timing.heard}, {timing.expected["code"]}),
+        ("end", timing.states[-1:], ["active"]),
     ):
         if seen != expected:
             found.append(f"{what}: {seen}, not {expected}")
@@ -121,7 +105,7 @@ def _unlike(each: Weathered) -> int:
 
 
 def _others(failed: Mapping[str, int]) -> int:
-    return sum(count for code, count in failed.items() if code != SILENT)
+    return sum(count for code, count in failed.items() if code != "key_unreachable")
 
 
 def _largest(values: Sequence[float | None]) -> float:
